@@ -1,0 +1,1 @@
+"""Durable workflows for Django: plain Python classes that survive crashes, deploys and months."""
