@@ -26,6 +26,7 @@ __all__ = [
     "InfiniticError",
     "InlineFailedError",
     "InvalidChannelUsageError",
+    "InvalidDurationError",
     "InvalidIdTagSelectionError",
     "InvalidInlineError",
     "InvalidStubError",
@@ -401,7 +402,7 @@ def _stored_type(kind: type[DeferredError]) -> str:
     raise SerializationError(f"{class_name(kind)} is a family of errors and cannot be stored.")
 
 
-def _checked(kind: type[BaseException]) -> type[BaseException]:
+def _checked(kind: Any) -> type[BaseException]:
     if not (isinstance(kind, type) and issubclass(kind, BaseException)):
         raise TypeError(f"caused_by() takes an exception class, not {kind!r}")
     return kind
@@ -436,6 +437,10 @@ class InvalidInlineError(UsageError):
 
 class InvalidChannelUsageError(UsageError):
     """A channel was used where it cannot be: received from a stub, or sent to no instance."""
+
+
+class InvalidDurationError(UsageError, ValueError):
+    """Neither a `timedelta` nor a number of seconds, or one that cannot be meant."""
 
 
 class MultipleCustomIdError(UsageError):
