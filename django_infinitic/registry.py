@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
@@ -187,6 +187,7 @@ class Registry:
         """Register a service. Another implementation of its name is a `RegistryError`."""
         with self._lock:
             if spec.contract:
+                _drop_origin(self._services, spec)
                 _put_contract(self._service_contracts, spec)
             else:
                 other = self._services.get(spec.name)
@@ -196,8 +197,8 @@ class Registry:
                         f"{_origin(spec)}. Give one of them another stored name: "
                         f'@{_decorator(spec)}(name="...").'
                     )
+                _drop_origin(self._services, spec)
                 self._services[spec.name] = spec
-                _drop_origin(self._services, spec, keep=spec.name)
             self._service_by_subject[spec.subject] = spec
 
     def add_workflow(self, spec: WorkflowSpec) -> None:
@@ -216,7 +217,7 @@ class Registry:
                         '@workflow(name="...").'
                     )
                 for known in self._workflows.values():
-                    _drop_origin(known, spec, keep=None)
+                    _drop_origin(known, spec)
                 self._workflows.setdefault(spec.name, {})[spec.version] = spec
             self._workflow_by_class[spec.cls] = spec
 
@@ -292,14 +293,15 @@ class Registry:
         if isinstance(spec, TaskSpec):
             return spec
         found = [
-            (service, task)
-            for service in self._live(self._service_by_subject)
+            (service.cls, task)
+            for service in self.all_services()
             for task in service.by_attribute.values()
             if task.function is function
         ]
         if not found:
             raise RegistryError(f"{_named(function)} is no task of a registered service.")
-        return _owner_of(function, [(service.cls, task) for service, task in found], "task")
+        task: TaskSpec = _owner_of(function, found, "task")
+        return task
 
     # -- workflows -----------------------------------------------------------------------------
 
@@ -367,18 +369,30 @@ class Registry:
         defines it. A `RegistryError` when none or several are meant.
         """
         found = [
-            (spec, method)
-            for spec in self._live(self._workflow_by_class)
+            (spec.cls, (spec, method))
+            for spec in self.all_workflows()
             for method in spec.by_attribute.values()
             if method.function is function
         ]
         if not found:
             raise RegistryError(f"{_named(function)} is no public method of a registered workflow.")
-        return _owner_of(function, [(spec.cls, (spec, method)) for spec, method in found], "method")
+        pair: tuple[WorkflowSpec, MethodSpec] = _owner_of(function, found, "method")
+        return pair
 
-    def _live(self, specs: Mapping[Any, S]) -> list[S]:
+    # -- all -----------------------------------------------------------------------------------
+
+    def all_services(self) -> list[ServiceSpec]:
+        """All services, contracts included, sorted by name."""
         with self._lock:
-            return list(specs.values())
+            contracts = [spec for specs in self._service_contracts.values() for spec in specs]
+            return sorted([*self._services.values(), *contracts], key=lambda spec: spec.name)
+
+    def all_workflows(self) -> list[WorkflowSpec]:
+        """All versions of all workflows, contracts included, sorted by name and version."""
+        with self._lock:
+            contracts = [spec for specs in self._workflow_contracts.values() for spec in specs]
+            found = [spec for known in self._workflows.values() for spec in known.values()]
+            return sorted([*found, *contracts], key=lambda spec: (spec.name, spec.version))
 
 
 registry = Registry()
@@ -401,17 +415,20 @@ def _decorator(spec: ServiceSpec) -> str:
 
 
 def _put_contract(contracts: dict[str, list[S]], spec: S) -> None:
-    known = [one for one in contracts.get(spec.name, []) if not _same_origin(one, spec)]
-    contracts[spec.name] = [*known, spec]
+    for name, known in list(contracts.items()):
+        contracts[name] = [one for one in known if not _same_origin(one, spec)]
+        if not contracts[name]:
+            del contracts[name]
+    contracts.setdefault(spec.name, []).append(spec)
 
 
-def _drop_origin(specs: dict[Any, S], spec: S, *, keep: Any) -> None:
-    """A reload under another name or version leaves nothing under the former one."""
-    for key in [key for key, one in specs.items() if key != keep and _same_origin(one, spec)]:
+def _drop_origin(specs: dict[Any, S], spec: S) -> None:
+    """A reload, perhaps under another name or version, leaves nothing of the former one."""
+    for key in [key for key, one in specs.items() if _same_origin(one, spec)]:
         del specs[key]
 
 
-def _owner_of(function: Any, found: list[tuple[type | None, Any]], what: str) -> Any:
+def _owner_of(function: Any, found: Sequence[tuple[type | None, Any]], what: str) -> Any:
     if len(found) == 1:
         return found[0][1]
     name = function.__name__

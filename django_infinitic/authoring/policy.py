@@ -19,7 +19,7 @@ Duration = timedelta | float
 """A `timedelta` or a number of seconds."""
 
 RetryCallable = Callable[[int, Any], "Duration | None"]
-"""`(retry_index, exception) -> duration | None`; None ends the attempts, 0 or less means at once."""
+"""`(retry_index, exception) -> duration | None`; None ends the attempts, 0 or less is at once."""
 
 LONGEST: Final = 1000 * 366 * 86_400.0  # beyond it dates overflow somewhere
 
@@ -133,7 +133,7 @@ def next_delay(
     """
     if retry is None:
         return None
-    # Own code may well succeed next time where it failed inline; what else was waited for has ended.
+    # Inline code may well succeed next time; what else was waited for has ended.
     if isinstance(exception, DeferredError) and not isinstance(exception, InlineFailedError):
         return None
     if isinstance(retry, RetryPolicy):
