@@ -22,14 +22,15 @@ Manage = Callable[..., subprocess.CompletedProcess[str]]
 
 def manage(database_url: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run `manage.py` as a process on this database and wait for it."""
-    return subprocess.run(
+    done = subprocess.run(
         [sys.executable, ROOT / "manage.py", *arguments],
         env={**os.environ, "DATABASE_URL": database_url},
         capture_output=True,
         text=True,
-        check=True,
         timeout=120,
     )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done
 
 
 class SQLiteDatabases:
