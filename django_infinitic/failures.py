@@ -18,7 +18,7 @@ from uuid import UUID
 MESSAGE_LIMIT: Final = 10_000
 STACK_TRACE_LIMIT: Final = 16_000
 OLD_STACK_TRACE_LIMIT: Final = 1_000
-PROPERTY_LIMIT: Final = 20_000
+PROPERTIES_SIZE: Final = 20_000
 PROPERTIES_LIMIT: Final = 100
 CAUSES_LIMIT: Final = 20
 PREVIOUS_LIMIT: Final = 100
@@ -238,12 +238,15 @@ def _stack_trace_of(exception: BaseException) -> str:
 def _properties_of(exception: BaseException) -> dict[str, Any]:
     attributes = getattr(exception, "__dict__", None) or {}
     public = [name for name in attributes if isinstance(name, str) and not name.startswith("_")]
-    return {storable(name, 255): _property(attributes[name]) for name in public[:PROPERTIES_LIMIT]}
+    budget = [PROPERTIES_SIZE]
+    return {
+        storable(name, 255): _property(attributes[name], budget)
+        for name in public[:PROPERTIES_LIMIT]
+    }
 
 
-def _property(value: object) -> Any:
+def _property(value: object, budget: list[int]) -> Any:
     try:
-        budget = [PROPERTY_LIMIT]
         return _plain(value, DEPTH_LIMIT, budget)
     except _Unstorable as reason:
         return f"(not recorded: {reason})"
@@ -262,8 +265,9 @@ def _plain(value: object, depth: int, budget: list[int]) -> Any:
     if value is None or isinstance(value, bool):
         return value
     if isinstance(value, str):
-        budget[0] -= len(value)
-        return storable(str.__str__(value), PROPERTY_LIMIT)
+        left = max(budget[0], 0)
+        budget[0] -= min(len(value), MESSAGE_LIMIT)
+        return storable(str.__str__(value), min(left, MESSAGE_LIMIT))
     if isinstance(value, int):
         return int(value)
     if isinstance(value, float):
