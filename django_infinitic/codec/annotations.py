@@ -279,7 +279,7 @@ class Compiler:
         hints = typed_dict_hints(cls, args)
         node.complete(
             [Field(name, self.node(hint)) for name, hint in hints.items()],
-            frozenset(cls.__optional_keys__),
+            frozenset(name for name, hint in hints.items() if _may_miss(cls, name, hint)),
         )
         return node
 
@@ -343,6 +343,15 @@ class LinkNode(Node):
 
     def view(self, tree: Any) -> Any:
         return self.target.view(tree)
+
+
+def _may_miss(cls: Any, name: str, hint: Any) -> bool:
+    # Where annotations are texts, the class itself does not know what is NotRequired.
+    while (origin := get_origin(hint)) in (*_QUALIFIERS, Annotated):
+        if origin in (Required, NotRequired):
+            return origin is NotRequired
+        hint = get_args(hint)[0]
+    return name not in cls.__required_keys__
 
 
 def _constant(value: Any) -> Any:

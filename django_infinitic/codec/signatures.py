@@ -77,16 +77,12 @@ class Signature:
         own = self.function.__name__
         if name == "return":
             return f"{prefix} {own}(...) -> {{}}"
-        stars: dict[Any, str] = {
-            inspect.Parameter.VAR_POSITIONAL: "*",
-            inspect.Parameter.VAR_KEYWORD: "**",
-        }
         parts = ["self"] if self.bound else []
         names = [one.name for one in self._parameters]
         index = names.index(name)
         if index:
             parts.append("...")
-        parts.append(f"{stars.get(self._parameters[index].kind, '')}{name}: {{}}")
+        parts.append(f"{_stars(self._parameters[index])}{name}: {{}}")
         if index < len(names) - 1:
             parts.append("...")
         return f"{prefix} {own}({', '.join(parts)})"
@@ -268,6 +264,12 @@ def property_codecs(cls: type) -> dict[str, ValueCodec]:
             continue
         found[name] = codec_for(annotation)
     return found
+
+
+def _stars(parameter: inspect.Parameter) -> str:
+    if parameter.kind is parameter.VAR_POSITIONAL:
+        return "*"
+    return "**" if parameter.kind is parameter.VAR_KEYWORD else ""
 
 
 def _later(raw: Any, owner: Any) -> Callable[[], Any]:
