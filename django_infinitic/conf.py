@@ -108,7 +108,7 @@ def _from_url(url: str, paths: Mapping[str, str]) -> Backend:
     if scheme == "database":
         options = {"alias": parts.netloc or "default"}
         if parts.path.strip("/") or query:
-            raise ValueError(f"names a database alias and no more, as database://default: {url!r}")
+            raise ValueError(f"must name an alias and no more, as database://default, not {url!r}")
     elif scheme == "memory":
         options = {}
     elif scheme == "redis":
@@ -134,11 +134,9 @@ def _shown(url: str) -> str:
 
 
 def _without(url: str, names: Mapping[str, str]) -> str:
-    if not names:
-        return url
-    parts = urlsplit(url)
-    kept = [part for part in parts.query.split("&") if part.partition("=")[0] not in names]
-    return parts._replace(query="&".join(kept)).geturl()
+    address, _, query = url.partition("?")
+    kept = [part for part in query.split("&") if part and part.partition("=")[0] not in names]
+    return f"{address}?{'&'.join(kept)}" if kept else address
 
 
 def _from_mapping(value: Mapping[str, Any], paths: Mapping[str, str]) -> Backend:

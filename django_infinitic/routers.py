@@ -42,7 +42,7 @@ class InfiniticRouter:
         if app_label != APP:
             return None
         if model_name is None:
-            return db in {settings.database, user_database()} or None
+            return db in {settings.database, user_database()}
         return db == database_of(model_name)
 
 

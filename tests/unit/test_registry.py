@@ -50,11 +50,11 @@ class TestUnknownNames:
         assert "services.py" in text
 
     def test_of_a_task_it_names_those_of_the_service(self, known: Registry) -> None:
-        with pytest.raises(UnknownTaskError, match='did you mean "book".*book, inherited'):
+        with pytest.raises(UnknownTaskError, match=r'did you mean "book".*book, inherited'):
             known.task("travel.Cars", "boook")
 
     def test_of_a_workflow_and_of_a_version(self, known: Registry) -> None:
-        with pytest.raises(UnknownWorkflowError, match="Known: travel.Booking"):
+        with pytest.raises(UnknownWorkflowError, match=r"Known: travel\.Booking"):
             known.workflow("something")
         with pytest.raises(UnknownWorkflowVersionError, match="no version 3 here, only 1, 2"):
             known.workflow("travel.Booking", 3)

@@ -326,7 +326,7 @@ class TestEnds:
         @task(name="Told")
         def nothing() -> None: ...
 
-        with pytest.raises(RegistryError, match="on_end=.*function task or a service's method"):
+        with pytest.raises(RegistryError, match=r"on_end=.*function task or a service's method"):
             workflow(name="Booking", on_end=print)
         with pytest.raises(RegistryError, match="one argument, a WorkflowEnd"):
             workflow(name="Booking", on_stall=nothing)
@@ -342,7 +342,19 @@ class TestMistakes:
 
     @pytest.mark.parametrize(
         "name",
-        ["context", "dispatch", "timer", "sleep", "inline", "now", "random", "uuid4", "saga", "human_task", "logger"],
+        [
+            "context",
+            "dispatch",
+            "timer",
+            "sleep",
+            "inline",
+            "now",
+            "random",
+            "uuid4",
+            "saga",
+            "human_task",
+            "logger",
+        ],
     )
     def test_no_name_of_workflow_may_be_hidden(self, name: str) -> None:
         for body in (
