@@ -12,8 +12,10 @@ I001 SQLite mode set
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
+from types import FrameType
 from typing import Any, Final, TypeVar
 
 from django.apps import apps
@@ -21,6 +23,7 @@ from django.conf import settings as django_settings
 from django.core import checks
 from django.core.checks import CheckMessage
 from django.core.exceptions import ImproperlyConfigured
+from django.core.management.commands import migrate
 from django.db import connections, router
 
 from . import sqlite
@@ -95,7 +98,7 @@ def check_tables(
     from .routers import database_of
 
     found: list[CheckMessage] = []
-    if _alias() is None or not apps.is_installed("django_infinitic"):
+    if _alias() is None or not apps.is_installed("django_infinitic") or _is_migrating():
         return found
     wanted: dict[str, set[str]] = {}
     for model in apps.get_app_config(LABEL).get_models():
@@ -286,6 +289,16 @@ def _unannotated(specs: Iterable[Any]) -> str:
         if names:
             parts.append(f"{spec.attribute} ({', '.join(names)})")
     return ", ".join(parts)
+
+
+def _is_migrating() -> bool:
+    """Whether `migrate` asks, which runs the checks of a database first and stops at an error."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        if isinstance(frame.f_locals.get("self"), migrate.Command):
+            return True
+        frame = frame.f_back
+    return False
 
 
 def _alias() -> str | None:
