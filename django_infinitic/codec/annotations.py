@@ -23,7 +23,7 @@ from typing import (
 )
 
 import annotated_types
-from pydantic import BaseModel, RootModel
+from pydantic import BaseModel, Discriminator, RootModel, Tag
 from pydantic.fields import FieldInfo
 from typing_extensions import (
     ReadOnly,
@@ -41,22 +41,21 @@ from django_infinitic.codec.containers import (
 )
 from django_infinitic.codec.foreign import ForeignNode, Unsupported
 from django_infinitic.codec.hints import UnresolvedHint, class_hints, typed_dict_hints
+from django_infinitic.codec.models import ModelNode, RootModelNode
 from django_infinitic.codec.node import Node
 from django_infinitic.codec.places import MISSING
+from django_infinitic.codec.plain import SCALARS
 from django_infinitic.codec.records import (
     REQUIRED,
     DataclassNode,
     Field,
-    ModelNode,
     NamedTupleNode,
     RecordNode,
-    RootModelNode,
     TypedDictNode,
 )
-from django_infinitic.codec.scalars import SCALARS
 from django_infinitic.codec.unions import ArmsNode, OptionalNode, UnionNode
 from django_infinitic.codec.untyped import UNTYPED
-from django_infinitic.codec.words import class_name, is_model
+from django_infinitic.codec.words import class_name, is_model, render
 
 __all__ = ["ModelAnnotation", "compile_annotation", "is_union"]
 
@@ -86,10 +85,7 @@ def compile_annotation(annotation: Any) -> Node:
     Raises `Unsupported`, `ModelAnnotation` or `UnresolvedHint`.
     """
     node = Compiler().node(annotation)
-    top: Node = node.inner if isinstance(node, OptionalNode) else node
-    if isinstance(top, UnionNode):
-        return ArmsNode(top)
-    return node
+    return ArmsNode(node) if isinstance(node, UnionNode) else node
 
 
 def is_union(annotation: Any) -> bool:
@@ -220,6 +216,8 @@ class Compiler:
         if issubclass(cls, tuple) and hasattr(cls, "_fields"):
             return self._named_tuple(annotation, cls, args)
         if dataclasses.is_dataclass(cls):
+            if not _is_plain_class(cls):
+                raise Unsupported(render(annotation))  # it holds more than its fields
             return self._dataclass(annotation, cls, args)
         return ForeignNode(annotation)
 
@@ -332,8 +330,18 @@ class LinkNode(Node):
     def classes(self) -> frozenset[type] | None:  # type: ignore[override]
         return self.target.classes
 
+    @property
+    def opaque(self) -> bool:  # type: ignore[override]
+        return self.target.opaque
+
     def children(self) -> tuple[Node, ...]:
         return (self.target,)
+
+    def fits(self, tree: Any) -> bool:
+        return self.target.fits(tree)
+
+    def takes(self, value: object) -> bool:
+        return self.target.takes(value)
 
     def dump(self, value: Any) -> Any:
         return self.target.dump(value)
@@ -343,6 +351,10 @@ class LinkNode(Node):
 
     def view(self, tree: Any) -> Any:
         return self.target.view(tree)
+
+
+def _is_plain_class(cls: type) -> bool:
+    return all(base is object or base.__module__ != "builtins" for base in cls.__mro__)
 
 
 def _may_miss(cls: Any, name: str, hint: Any) -> bool:
@@ -359,7 +371,14 @@ def _constant(value: Any) -> Any:
 
 
 def _model_default(info: FieldInfo) -> Any:
-    return lambda: info.get_default(call_default_factory=True, validated_data={})
+    factory: Any = info.default_factory
+    if factory is None:
+        return info.get_default
+    return (
+        factory
+        if not getattr(info, "default_factory_takes_validated_data", False)
+        else (lambda: factory({}))
+    )
 
 
 def _names(cls: type) -> set[str]:
@@ -368,6 +387,8 @@ def _names(cls: type) -> set[str]:
 
 def _constrains(metadata: Any) -> bool:
     """Whether this metadata means something to pydantic beyond documentation."""
+    if isinstance(metadata, (Discriminator, Tag)):  # arms are found without their help
+        return False
     if isinstance(metadata, FieldInfo):
         return bool(metadata.metadata)
     return isinstance(

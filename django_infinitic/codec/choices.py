@@ -8,8 +8,8 @@ from typing import Any
 from pydantic_core import to_json
 
 from django_infinitic.codec.node import Node, json_kind
+from django_infinitic.codec.plain import SCALARS
 from django_infinitic.codec.refusals import Misfit, Refusal
-from django_infinitic.codec.scalars import SCALARS
 from django_infinitic.codec.untyped import UNTYPED
 from django_infinitic.codec.words import class_name, type_name
 
@@ -87,6 +87,9 @@ class LiteralNode(Node):
     @staticmethod
     def _node(value: Any) -> Node:
         return EnumNode(type(value)) if isinstance(value, enum.Enum) else SCALARS[type(value)]
+
+    def fits(self, tree: Any) -> bool:
+        return _key(tree) in self._values
 
     def dump(self, value: Any) -> Any:
         try:

@@ -129,6 +129,9 @@ class TupleNode(Node):
     def children(self) -> tuple[Node, ...]:
         return self.items
 
+    def fits(self, tree: Any) -> bool:
+        return type(tree) is list and len(tree) == len(self.items)
+
     def dump(self, value: Any) -> Any:
         if type(value) is not tuple:
             self.refuse(value)

@@ -32,6 +32,10 @@ _CONFIG = ConfigDict(
 class Unsupported(Exception):
     """Raised inside the codec: nothing says how to store values of this annotation."""
 
+    def __init__(self, what: str, why: str = "") -> None:
+        super().__init__(what)
+        self.why = why
+
 
 class ForeignNode(Node):
     """An annotation that pydantic stores. `inner`: the same without pydantic's constraints."""
@@ -44,15 +48,22 @@ class ForeignNode(Node):
         try:
             self._adapter: TypeAdapter[Any] = _adapter(annotation)
         except (PydanticSchemaGenerationError, PydanticUserError, TypeError) as error:
-            raise Unsupported(render(annotation)) from error
+            raise Unsupported(render(annotation), _why(error)) from error
         origin = get_origin(annotation) or annotation
         self._class = origin if isinstance(origin, type) else None
         if inner is not None:
             self.classes = inner.classes
             self.kinds = inner.kinds
             self.plain = inner.plain
+            self.opaque = inner.opaque
         elif self._class is not None:
             self.classes = frozenset({self._class})
+
+    def fits(self, tree: Any) -> bool:
+        return self.inner is None or self.inner.fits(tree)
+
+    def children(self) -> tuple[Node, ...]:
+        return () if self.inner is None else (self.inner,)
 
     def takes(self, value: object) -> bool:
         if self.inner is not None:
@@ -118,6 +129,13 @@ def _adapter(annotation: Any) -> TypeAdapter[Any]:
             if error.code != "type-adapter-config-unused":
                 raise
             return TypeAdapter(annotation)
+
+
+def _why(error: Exception) -> str:
+    # Of a class's own schema; pydantic's are about pydantic.
+    return (
+        "" if isinstance(error, (PydanticSchemaGenerationError, PydanticUserError)) else str(error)
+    )
 
 
 def _what(error: PydanticValidationError) -> str:

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 import sys
 import types
 from collections.abc import Mapping
 from typing import Any, ForwardRef, TypeVar, get_args, get_origin, get_type_hints
 
-__all__ = ["UnresolvedHint", "class_hints", "function_hints", "own_hints", "resolved", "with_args"]
+from django_infinitic.codec.words import is_model
+
+__all__ = [
+    "UnresolvedHint",
+    "class_hints",
+    "function_hints",
+    "model_in",
+    "own_hints",
+    "resolved",
+    "with_args",
+]
 
 
 class UnresolvedHint(Exception):
@@ -120,3 +131,26 @@ def with_args(annotation: Any, given: Mapping[Any, Any]) -> Any:
     if not parameters or isinstance(annotation, type):
         return annotation
     return annotation[tuple(given.get(one, one) for one in parameters)]
+
+
+def model_in(annotation: Any, depth: int = 0) -> type | None:
+    """The first Django model in an annotation, in the fields of dataclasses too."""
+    if is_model(annotation):
+        assert isinstance(annotation, type)
+        return annotation
+    origin = get_origin(annotation)
+    if isinstance(origin, type) and hasattr(origin, "__get_pydantic_core_schema__"):
+        return None  # Ref[Model]
+    for arg in get_args(annotation):
+        model = model_in(arg, depth)
+        if model is not None:
+            return model
+    if depth < 5 and isinstance(annotation, type) and dataclasses.is_dataclass(annotation):
+        for raw, owner in own_hints(annotation).values():
+            try:
+                model = model_in(resolved(raw, owner), depth + 1)
+            except UnresolvedHint:
+                continue
+            if model is not None:
+                return model
+    return None

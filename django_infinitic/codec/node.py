@@ -13,7 +13,7 @@ from typing import Any, Final, NoReturn
 from django_infinitic.codec.refusals import Misfit, Refusal
 from django_infinitic.codec.words import render
 
-__all__ = ["ALL_KINDS", "Never", "Node", "json_kind"]
+__all__ = ["ALL_KINDS", "Never", "Node", "all_below", "depth_of", "json_kind"]
 
 ALL_KINDS: Final = frozenset({"null", "bool", "int", "float", "str", "list", "dict"})
 
@@ -55,6 +55,8 @@ class Node:
     """Whether its JSON objects may have any keys."""
     plain: bool = True
     """Whether its JSON is what a query should see."""
+    unsure: bool = False
+    """Whether code of the application takes part in loading, so that encoding has to be proved."""
 
     def dump(self, value: Any) -> Any:
         """The JSON of a value. Raises `Refusal`."""
@@ -67,6 +69,11 @@ class Node:
     def view(self, tree: Any) -> Any:
         """JSON without the codec's own marks, as a query sees it. May change `tree`."""
         return tree
+
+    def fits(self, tree: Any) -> bool:
+        """Whether this JSON might be one of its values; a look at the surface, without errors."""
+        kind = json_kind(tree)
+        return kind in self.kinds or (kind == "int" and "float" in self.kinds)
 
     def takes(self, value: object) -> bool:
         """Whether it takes a value that is of none of its `classes` (a subclass, a number)."""
@@ -90,19 +97,17 @@ def depth_of(node: Node) -> float:
     return _depth(node, set())
 
 
-def is_plain(node: Node) -> bool:
-    """Whether the JSON of this node and all below is what a query sees."""
+def all_below(node: Node) -> list[Node]:
+    """This node and all below, each once."""
     seen: set[int] = set()
-    rest = [node]
+    rest, found = [node], []
     while rest:
         one = rest.pop()
-        if id(one) in seen:
-            continue
-        seen.add(id(one))
-        if not one.plain:
-            return False
-        rest.extend(one.children())
-    return True
+        if id(one) not in seen:
+            seen.add(id(one))
+            found.append(one)
+            rest.extend(one.children())
+    return found
 
 
 def _depth(node: Node, above: set[int]) -> float:

@@ -43,7 +43,7 @@ class Place:
         if self.kind == "property":
             return f"{self.owner}.{self.name}"
         if self.kind == "result":
-            return f"the result of {self.owner}"
+            return f"the result of {self.owner}" + (f"({self.name})" if self.name else "")
         if self.kind == "message":
             return f"a message on {self.owner}.{self.name}"
         return (
@@ -66,7 +66,8 @@ class Place:
                 "(The annotation in __init__ does not exist at run time.)"
             )
         if self.kind in ("parameter", "result"):
-            method = self.owner.rpartition(".")[2]
+            called = self.name if self.kind == "result" and self.name else self.owner
+            method = called.rpartition(".")[2]
             line = self.line or (
                 f"def {method}(self, {self.name}: {{}})"
                 if self.kind == "parameter"

@@ -1,9 +1,9 @@
-"""Records: values with named fields, that is dataclasses, models, TypedDicts and NamedTuples.
+"""Records: values with named fields, that is dataclasses, TypedDicts and NamedTuples.
 
 A record is restored, not constructed anew: its fields get the stored values and neither
 `__init__` nor validators run, so that a value comes back as it was. Only `__post_init__` and
-`model_post_init`, which may set what is no field, run again; then encoding checks that they
-change nothing.
+`model_post_init`, which may set what is no field, run again; then encoding proves that they
+change nothing (`Node.unsure`).
 
 What classes may do between deploys: a new field with a default is filled in, a stored field that
 the class no longer has is ignored.
@@ -16,21 +16,17 @@ import types
 from collections.abc import Callable, Sequence
 from typing import Any, Final, NamedTuple
 
-from pydantic import RootModel
-
+from django_infinitic.codec.choices import LiteralNode
 from django_infinitic.codec.node import Node
 from django_infinitic.codec.refusals import Misfit, Refusal
-from django_infinitic.codec.sameness import same
 from django_infinitic.codec.words import class_name
 
 __all__ = [
     "REQUIRED",
     "DataclassNode",
     "Field",
-    "ModelNode",
     "NamedTupleNode",
     "RecordNode",
-    "RootModelNode",
     "TypedDictNode",
 ]
 
@@ -69,7 +65,13 @@ class RecordNode(Node):
             (field.name, field.node.through, field.node.dump, field.node.load, field.default)
             for field in self.fields
         ]
-        self.plain = True
+        self._needed = frozenset(
+            field.name for field in self.fields if isinstance(field.default, _Required)
+        )
+        # What tells records of a union apart is looked at before anything else is read.
+        self._literals = [
+            (field.name, field.node) for field in self.fields if isinstance(field.node, LiteralNode)
+        ]
 
     def children(self) -> tuple[Node, ...]:
         return tuple(field.node for field in self.fields)
@@ -89,6 +91,13 @@ class RecordNode(Node):
         except AttributeError:
             self.refuse(value, f"holds a {class_name(self.cls)} without its field {name}.")
         return tree
+
+    def fits(self, tree: Any) -> bool:
+        return (
+            type(tree) is dict
+            and self._needed <= tree.keys()
+            and all(node.fits(tree[name]) for name, node in self._literals if name in tree)
+        )
 
     def load(self, tree: Any) -> Any:
         return self.restore(self.load_fields(tree))
@@ -118,21 +127,6 @@ class RecordNode(Node):
         """The value with these fields."""
         raise NotImplementedError
 
-    def check(self, value: Any, tree: Any) -> None:
-        """Refuse a value that its own class changes when it is restored."""
-        try:
-            found = RecordNode.dump(self, self.load(tree))
-        except (Misfit, Refusal) as problem:
-            self.refuse(
-                value, f"holds a {class_name(self.cls)} that does not come back: {problem.because}"
-            )
-        if not same(found, tree):
-            self.refuse(
-                value,
-                f"holds a {class_name(self.cls)} that does not come back as it is: its "
-                "__post_init__ (or model_post_init) changes it once more.",
-            )
-
     def view(self, tree: Any) -> Any:
         return {
             field.name: field.node.view(tree[field.name])
@@ -157,22 +151,17 @@ class DataclassNode(RecordNode):
             for field in cls.__dataclass_fields__.values()  # type: ignore[attr-defined]
         )
         # What `InitVar`s were is not known any more, so it cannot be called again.
-        self._post_init = hasattr(cls, "__post_init__") and not init_only
-
-    def dump(self, value: Any) -> Any:
-        tree = super().dump(value)
-        if self._post_init:
-            self.check(value, tree)
-        return tree
+        self.unsure = hasattr(cls, "__post_init__") and not init_only
 
     def restore(self, values: dict[str, Any]) -> Any:
-        instance: Any = _new(self.cls)
+        cls: Any = self.cls
+        instance = cls.__new__(cls)
         if self._by_dict:
             _set(instance, "__dict__", values)
         else:
             for name, value in values.items():
                 _set(instance, name, value)
-        if self._post_init:
+        if self.unsure:
             try:
                 instance.__post_init__()
             except Exception as error:
@@ -180,119 +169,6 @@ class DataclassNode(RecordNode):
                     f"{class_name(self.cls)}.__post_init__ raised {type(error).__name__}"
                 ) from error
         return instance
-
-
-class ModelNode(RecordNode):
-    """A pydantic model; aliases and serializers do not matter here."""
-
-    def complete(self, fields: Sequence[Field], extra: Node | None = None) -> None:
-        """As for any record; `extra` is for what a model with `extra="allow"` holds."""
-        super().complete(fields)
-        self._extra = extra
-        self._names = frozenset(field.name for field in self.fields)
-        cls: Any = self.cls
-        self._post_init = bool(cls.__pydantic_post_init__)
-        self._private = bool(cls.__private_attributes__)
-        self.opaque = extra is not None
-        self.plain = extra is None
-
-    def children(self) -> tuple[Node, ...]:
-        extra = (self._extra,) if self._extra is not None else ()
-        return super().children() + extra
-
-    def dump(self, value: Any) -> Any:
-        tree = super().dump(value)
-        if self._extra is not None:
-            for name, item in (value.__pydantic_extra__ or {}).items():
-                tree[name] = self._extra.dump(item)
-        if self._post_init:
-            self.check(value, tree)
-            if self._private:
-                self._check_private(value, tree)
-        return tree
-
-    def check(self, value: Any, tree: Any) -> None:
-        if self._extra is not None:
-            tree = {name: item for name, item in tree.items() if name in self._names}
-        super().check(value, tree)
-
-    def _check_private(self, value: Any, tree: Any) -> None:
-        found = self.load(tree)
-        if value.__pydantic_private__ != found.__pydantic_private__:
-            self.refuse(
-                value,
-                f"holds a {class_name(self.cls)} with private attributes, which are not stored. "
-                "Make them fields.",
-            )
-
-    def load(self, tree: Any) -> Any:
-        values = self.load_fields(tree)
-        extra = None
-        if self._extra is not None:
-            extra = {
-                name: self._extra.load(item)
-                for name, item in tree.items()
-                if name not in self._names
-            }
-        return self._restore(values, extra)
-
-    def _restore(self, values: dict[str, Any], extra: dict[str, Any] | None) -> Any:
-        instance: Any = _new(self.cls)
-        _set(instance, "__dict__", values)
-        _set(instance, "__pydantic_fields_set__", set(values))
-        _set(instance, "__pydantic_extra__", extra)
-        _set(instance, "__pydantic_private__", None)
-        if self._post_init:
-            try:
-                instance.model_post_init(None)
-            except Exception as error:
-                raise Misfit(
-                    f"{class_name(self.cls)}.model_post_init raised {type(error).__name__}"
-                ) from error
-        return instance
-
-    def view(self, tree: Any) -> Any:
-        seen = super().view(tree)
-        if self._extra is not None:
-            for name, item in tree.items():
-                if name not in self._names:
-                    seen[name] = self._extra.view(item)
-        return seen
-
-
-class RootModelNode(Node):
-    """A `RootModel`: stored as what it holds."""
-
-    def __init__(self, annotation: object, cls: type[RootModel[Any]]) -> None:
-        self.annotation = annotation
-        self.cls = cls
-        self.classes = frozenset({cls})
-        self.root: Node = Node()
-
-    @property
-    def kinds(self) -> frozenset[str]:  # type: ignore[override]
-        return self.root.kinds
-
-    @property
-    def opaque(self) -> bool:  # type: ignore[override]
-        return self.root.opaque
-
-    def children(self) -> tuple[Node, ...]:
-        return (self.root,)
-
-    def dump(self, value: Any) -> Any:
-        if type(value) is not self.cls:
-            self.refuse(value)
-        return self.root.dump(value.root)
-
-    def load(self, tree: Any) -> Any:
-        instance: Any = _new(self.cls)
-        _set(instance, "__dict__", {"root": self.root.load(tree)})
-        _set(instance, "__pydantic_fields_set__", {"root"})
-        return instance
-
-    def view(self, tree: Any) -> Any:
-        return self.root.view(tree)
 
 
 class TypedDictNode(RecordNode):
@@ -308,12 +184,12 @@ class TypedDictNode(RecordNode):
         """As for any record; `optional` are the keys that may be missing."""
         super().complete(fields)
         self._nodes = {field.name: field.node for field in fields}
-        self._required = frozenset(self._nodes) - optional
+        self._needed = frozenset(self._nodes) - optional
 
     def dump(self, value: Any) -> Any:
         if type(value) is not dict:
             self.refuse(value)
-        missing = self._required - value.keys()
+        missing = self._needed - value.keys()
         if missing:
             self.refuse(value, f"holds a dict without the key {min(missing)!r}.")
         tree = {}
@@ -336,7 +212,7 @@ class TypedDictNode(RecordNode):
     def load_fields(self, tree: Any) -> dict[str, Any]:
         if type(tree) is not dict:
             self.misfit(tree)
-        missing = self._required - tree.keys()
+        missing = self._needed - tree.keys()
         if missing:
             raise Misfit(f"found no value for the key {min(missing)!r}")
         values = {}
@@ -360,6 +236,9 @@ class NamedTupleNode(RecordNode):
 
     kinds = frozenset({"list"})
 
+    def fits(self, tree: Any) -> bool:
+        return type(tree) is list and len(self._needed) <= len(tree) <= len(self.fields)
+
     def dump(self, value: Any) -> Any:
         return list(super().dump(value).values())
 
@@ -376,7 +255,6 @@ class NamedTupleNode(RecordNode):
         return [field.node.view(item) for field, item in zip(self.fields, tree, strict=False)]
 
 
-_new: Final = object.__new__
 _set: Final = object.__setattr__
 
 

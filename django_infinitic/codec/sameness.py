@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-__all__ = ["same"]
+__all__ = ["difference", "same"]
 
 
 def same(one: Any, other: Any) -> bool:
@@ -52,6 +52,28 @@ def same(one: Any, other: Any) -> bool:
     if issubclass(kind, Decimal):
         return str(one) == str(other)
     return bool(one == other)
+
+
+def difference(one: Any, other: Any) -> str | None:
+    """Where two JSON values differ first, like "price" or "[0].price"; None: nowhere."""
+    path = _difference(one, other)
+    return None if path is None else path.lstrip(".")
+
+
+def _difference(one: Any, other: Any) -> str | None:
+    if same(one, other):
+        return None
+    if type(one) is dict and type(other) is dict and one.keys() == other.keys():
+        for key, value in one.items():
+            path = _difference(value, other[key])
+            if path is not None:
+                return f".{key}{path}"
+    if type(one) is list and type(other) is list and len(one) == len(other):
+        for index, value in enumerate(one):
+            path = _difference(value, other[index])
+            if path is not None:
+                return f"[{index}]{path}"
+    return ""
 
 
 def _same_sets(one: Any, other: Any) -> bool:

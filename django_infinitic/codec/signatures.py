@@ -14,16 +14,15 @@ from typing_extensions import Unpack, is_typeddict
 from django_infinitic.codec.hints import (
     UnresolvedHint,
     function_hints,
-    own_hints,
+    model_in,
     resolved,
     typed_dict_hints,
 )
 from django_infinitic.codec.places import MISSING, Place
 from django_infinitic.codec.values import Payload, ValueCodec, codec_for, model_text, write
-from django_infinitic.codec.words import is_model
 from django_infinitic.exceptions import RegistryError, SerializationError
 
-__all__ = ["Signature", "property_codecs"]
+__all__ = ["Signature"]
 
 _EMPTY: Final = inspect.Parameter.empty
 _POSITIONAL: Final = (
@@ -31,6 +30,7 @@ _POSITIONAL: Final = (
     inspect.Parameter.POSITIONAL_OR_KEYWORD,
 )
 _lock: Final = threading.RLock()
+_NO_HINT: Final = (Any, object, "Any", "object", "typing.Any")
 _Pair = tuple[ValueCodec, Place]
 
 
@@ -101,7 +101,7 @@ class Signature:
     def unannotated(self) -> list[str]:
         """Names of parameters without annotation, and "return"; `Any` and `object` are none."""
         names = [one.name for one in self._parameters] + ["return"]
-        return [name for name in names if self._hints.get(name, Any) in (Any, object, "Any")]
+        return [name for name in names if self._hints.get(name, Any) in _NO_HINT]
 
     def check(self) -> None:
         """Raise `RegistryError` when a parameter or the result is annotated with a Django model.
@@ -110,7 +110,7 @@ class Signature:
         """
         for name, raw in self._hints.items():
             try:
-                model = _model_in(resolved(raw, inspect.unwrap(self.function)), 0)
+                model = model_in(resolved(raw, inspect.unwrap(self.function)))
             except UnresolvedHint:
                 continue
             if model is not None:
@@ -164,12 +164,14 @@ class Signature:
         if kwargs or not self._simple or not self._required <= len(args) <= len(self._named):
             self._bind(args, kwargs)
         trees = []
+        deep = False
         for index, value in enumerate(args):
             pair = self._positional(index)
             assert pair is not None
+            deep = deep or pair[0].deep
             trees.append(pair[0].dump(value, pair[1]))
         if not kwargs:
-            return write(trees, self._place, deep=True)
+            return write(trees, self._place, deep=deep)
         named = {}
         for name, value in kwargs.items():
             pair = self._keyword(name)
@@ -244,42 +246,10 @@ class Signature:
         return self.result.decode(payload, self._result_place)
 
 
-def property_codecs(cls: type) -> dict[str, ValueCodec]:
-    """Name to codec of what is annotated in a class body, base classes included.
-
-    `ClassVar`s are left out. An annotation that cannot be resolved yet is tried again at the first
-    use of its codec.
-    """
-    found: dict[str, ValueCodec] = {}
-    for name, (raw, owner) in own_hints(cls).items():
-        if isinstance(raw, str) and raw.replace("typing.", "").startswith("ClassVar"):
-            continue
-        try:
-            annotation = resolved(raw, owner)
-        except UnresolvedHint:
-            found[name] = ValueCodec(raw, _later(raw, owner))
-            continue
-        if _is_class_var(annotation):
-            found.pop(name, None)
-            continue
-        found[name] = codec_for(annotation)
-    return found
-
-
 def _stars(parameter: inspect.Parameter) -> str:
     if parameter.kind is parameter.VAR_POSITIONAL:
         return "*"
     return "**" if parameter.kind is parameter.VAR_KEYWORD else ""
-
-
-def _later(raw: Any, owner: Any) -> Callable[[], Any]:
-    return lambda: resolved(raw, owner)
-
-
-def _is_class_var(annotation: Any) -> bool:
-    from typing import ClassVar
-
-    return annotation is ClassVar or get_origin(annotation) is ClassVar
 
 
 def _unpacked(pair: _Pair) -> dict[str, _Pair] | None:
@@ -295,26 +265,3 @@ def _unpacked(pair: _Pair) -> dict[str, _Pair] | None:
         name: (codec_for(hint), dataclasses.replace(place, name=name))
         for name, hint in typed_dict_hints(get_args(annotation)[0]).items()
     }
-
-
-def _model_in(annotation: Any, depth: int) -> type | None:
-    """The first Django model in an annotation, in the fields of dataclasses too."""
-    if is_model(annotation):
-        assert isinstance(annotation, type)
-        return annotation
-    origin = get_origin(annotation)
-    if isinstance(origin, type) and hasattr(origin, "__get_pydantic_core_schema__"):
-        return None  # Ref[Model]
-    for arg in get_args(annotation):
-        model = _model_in(arg, depth)
-        if model is not None:
-            return model
-    if depth < 5 and isinstance(annotation, type) and dataclasses.is_dataclass(annotation):
-        for raw, owner in own_hints(annotation).values():
-            try:
-                model = _model_in(resolved(raw, owner), depth + 1)
-            except UnresolvedHint:
-                continue
-            if model is not None:
-                return model
-    return None

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from django_infinitic.codec.node import Node, json_kind
+from django_infinitic.codec.node import Node
 from django_infinitic.codec.refusals import Misfit, Refusal, Unannotated
 from django_infinitic.codec.sameness import same
-from django_infinitic.codec.words import render
+from django_infinitic.codec.words import arm_name, render
 
 __all__ = ["ArmsNode", "OptionalNode", "UnionNode", "is_envelope"]
 
@@ -46,6 +46,9 @@ class OptionalNode(Node):
     def opaque(self) -> bool:  # type: ignore[override]
         return self.inner.opaque
 
+    def fits(self, tree: Any) -> bool:
+        return tree is None or self.inner.fits(tree)
+
     def takes(self, value: object) -> bool:
         return self.inner.takes(value)
 
@@ -77,8 +80,9 @@ class UnionNode(Node):
 
     def __init__(self, annotation: object, arms: tuple[Node, ...]) -> None:
         self.annotation = annotation
-        self.arms = arms
-        self._rivals: dict[str, tuple[Node, ...]] | None = None
+        # The order in which a union was written does not matter: `A | B == B | A`.
+        self.arms = tuple(sorted(arms, key=lambda arm: render(arm.annotation)))
+        self._by_class: dict[type, Node] | None = None
 
     @property
     def kinds(self) -> frozenset[str]:  # type: ignore[override]
@@ -103,24 +107,34 @@ class UnionNode(Node):
     def children(self) -> tuple[Node, ...]:
         return self.arms
 
-    def rivals(self, kind: str) -> tuple[Node, ...]:
-        """The arms that may write this kind of JSON."""
-        if self._rivals is None:
-            self._rivals = {}
-        if kind not in self._rivals:
-            self._rivals[kind] = tuple(
-                arm
-                for arm in self.arms
-                if kind in arm.kinds or (kind == "int" and "float" in arm.kinds)
-            )
-        return self._rivals[kind]
+    def rivals(self, tree: Any) -> list[Node]:
+        """The arms that might read this JSON."""
+        return [arm for arm in self.arms if arm.fits(tree)]
+
+    def fits(self, tree: Any) -> bool:
+        return any(arm.fits(tree) for arm in self.arms)
+
+    def _sure(self) -> dict[type, Node]:
+        """The arms that are known by the class of a value alone."""
+        # Not at construction: arms may lead back to this union.
+        if self._by_class is None:
+            found: dict[type, list[Node]] = {}
+            for arm in self.arms:
+                for cls in arm.classes or ():
+                    found.setdefault(cls, []).append(arm)
+            known = all(arm.classes is not None for arm in self.arms)
+            self._by_class = {
+                cls: arms[0] for cls, arms in found.items() if known and len(arms) == 1
+            }
+        return self._by_class
 
     def choose(self, value: Any) -> tuple[Node, Any]:
         """The arm of a value, and its JSON."""
         kind = type(value)
+        sure = (self._by_class or self._sure()).get(kind)
+        if sure is not None:
+            return sure, sure.dump(value)
         fitting = [arm for arm in self.arms if arm.classes and kind in arm.classes]
-        if len(fitting) == 1 and all(arm.classes is not None for arm in self.arms):
-            return fitting[0], fitting[0].dump(value)
         trying = fitting + [arm for arm in self.arms if arm not in fitting and arm.takes(value)]
         first: tuple[Node, Any] | None = None
         refusals: list[Refusal] = []
@@ -135,7 +149,7 @@ class UnionNode(Node):
             first = first or (arm, tree)
         if first is not None:
             return first
-        # The refusal that knows most: of an arm of the value's own class, or about a part of it.
+        # The refusal that knows most: the only one, or one about a part of the value.
         for known in refusals:
             telling = len(refusals) == 1 or known.path or known.because
             if telling and not isinstance(known, Unannotated):
@@ -144,7 +158,7 @@ class UnionNode(Node):
 
     def dump(self, value: Any) -> Any:
         arm, tree = self.choose(value)
-        rivals = self.rivals(json_kind(tree))
+        rivals = self.rivals(tree)
         if len(rivals) > 1:
             for rival in rivals:
                 if rival is not arm and _is_ambiguous(arm, rival, tree):
@@ -160,36 +174,36 @@ class UnionNode(Node):
         )
 
     def load(self, tree: Any) -> Any:
-        arms = self.rivals(json_kind(tree))
+        arms = self.rivals(tree)
         if len(arms) == 1:
             return arms[0].load(tree)
-        exact: list[Any] = []
-        inexact: list[Any] = []
-        for arm in arms:
-            try:
-                value = arm.load(tree)
-                (exact if same(arm.dump(value), tree) else inexact).append(value)
-            except (Misfit, Refusal):
-                continue
-        found = exact or inexact
+        found = self._read(arms, tree)
         if not found:
             self.misfit(tree)
-        if any(not same(found[0], other) for other in found[1:]):
+        if any(not same(found[0][1], other) for _, other in found[1:]):
             raise Misfit(
                 f"it fits several arms of {render(self.annotation)}: declare a discriminator"
             )
-        return found[0]
+        return found[0][1]
+
+    def _read(self, arms: list[Node], tree: Any) -> list[tuple[Node, Any]]:
+        """The values that arms read in it: of those which would write just this, else of all."""
+        exact: list[tuple[Node, Any]] = []
+        inexact: list[tuple[Node, Any]] = []
+        for arm in arms:
+            try:
+                value = arm.load(tree)
+                (exact if same(arm.dump(value), tree) else inexact).append((arm, value))
+            except (Misfit, Refusal):
+                continue
+        return exact or inexact
 
     def arm_of(self, tree: Any) -> Node | None:
         """The arm that reads this JSON."""
-        for exactly in (True, False):
-            for arm in self.rivals(json_kind(tree)):
-                try:
-                    if not exactly or same(arm.dump(arm.load(tree)), tree):
-                        return arm
-                except (Misfit, Refusal):
-                    continue
-        return None
+        arms = self.rivals(tree)
+        if len(arms) > 1:
+            arms = [arm for arm, _ in self._read(arms, tree)]
+        return arms[0] if arms else None
 
     def view(self, tree: Any) -> Any:
         arm = self.arm_of(tree)
@@ -199,8 +213,9 @@ class UnionNode(Node):
 class ArmsNode(Node):
     """A union at the top of an annotation: the arm's name is stored with the value.
 
-    `names` are those of `union.arms`. What was stored before the annotation became a union is
-    read as its JSON tells.
+    The name is that of the arm's class ("shop.models.Meter"), or the whole arm where several have
+    one class ("list[int]"). What was stored before the annotation became a union, or became
+    another one, is read as the JSON tells.
     """
 
     plain = False
@@ -208,22 +223,31 @@ class ArmsNode(Node):
     def __init__(self, union: UnionNode) -> None:
         self.annotation = union.annotation
         self.union = union
-        self.names = {id(arm): render(arm.annotation) for arm in union.arms}
-        self.by_name = {self.names[id(arm)]: arm for arm in union.arms}
-        if len(self.by_name) < len(union.arms):
+        classes = [arm_name(arm.annotation) for arm in union.arms]
+        self.names: dict[int, str] = {}
+        self._by_name: dict[str, Node] = {}
+        for arm, name in zip(union.arms, classes, strict=True):
+            full = render(arm.annotation)
+            self.names[id(arm)] = full if classes.count(name) > 1 else name
+            self._by_name.setdefault(full, arm)
+        if len(set(self.names.values())) < len(union.arms):
             raise Refusal(None, self.annotation, "has two arms of the same name in its union.")
+        for name in classes:
+            arms = tuple(arm for arm in union.arms if arm_name(arm.annotation) == name)
+            self._by_name[name] = arms[0] if len(arms) == 1 else UnionNode(self.annotation, arms)
+        self._nothing = any(arm.annotation is type(None) for arm in union.arms)
 
     def children(self) -> tuple[Node, ...]:
         return (self.union,)
 
     def dump(self, value: Any) -> Any:
-        if value is None and "None" in self.by_name:
+        if value is None and self._nothing:
             return None
         arm, tree = self.union.choose(value)
         return {ARM: self.names[id(arm)], VALUE: tree}
 
     def load(self, tree: Any) -> Any:
-        if tree is None and "None" in self.by_name:
+        if tree is None and self._nothing:
             return None
         if not is_envelope(tree):
             return self.union.load(tree)
@@ -231,16 +255,19 @@ class ArmsNode(Node):
 
     def stored_arm(self, tree: Any) -> Node:
         """The arm that an envelope names. Raises `Misfit` when the annotation has no such."""
-        arm = self.by_name.get(tree[ARM]) if type(tree[ARM]) is str else None
+        arm = self._by_name.get(tree[ARM]) if type(tree[ARM]) is str else None
         if arm is None:
             raise Misfit(f"found {tree[ARM]}, which is no arm of {render(self.annotation)}")
         return arm
 
     def arm_of(self, tree: Any) -> Node | None:
         """The arm of what is stored; None for `None`."""
-        if tree is None and "None" in self.by_name:
+        if tree is None and self._nothing:
             return None
-        return self.stored_arm(tree) if is_envelope(tree) else self.union.arm_of(tree)
+        if not is_envelope(tree):
+            return self.union.arm_of(tree)
+        arm = self.stored_arm(tree)
+        return arm.arm_of(tree[VALUE]) if isinstance(arm, UnionNode) else arm
 
     def view(self, tree: Any) -> Any:
         if not is_envelope(tree):

@@ -13,8 +13,8 @@ from django_infinitic.codec.containers import in_order
 from django_infinitic.codec.limits import limits
 from django_infinitic.codec.node import Node
 from django_infinitic.codec.places import MISSING
+from django_infinitic.codec.plain import SCALARS, TAGS
 from django_infinitic.codec.refusals import Misfit, Unannotated
-from django_infinitic.codec.scalars import SCALARS, TAGS
 from django_infinitic.codec.words import class_name
 
 __all__ = ["UNTYPED", "UntypedNode"]

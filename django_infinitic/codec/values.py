@@ -12,12 +12,13 @@ from django_infinitic.codec.annotations import ModelAnnotation, compile_annotati
 from django_infinitic.codec.foreign import Unsupported
 from django_infinitic.codec.hints import UnresolvedHint
 from django_infinitic.codec.limits import check_payload, limits, too_deep
-from django_infinitic.codec.node import Node, depth_of, is_plain
+from django_infinitic.codec.node import Never, Node, all_below, depth_of
 from django_infinitic.codec.places import MISSING, Place
 from django_infinitic.codec.refusals import Misfit, Refusal, refusal_text
+from django_infinitic.codec.sameness import difference
 from django_infinitic.codec.unions import ARM, VALUE, ArmsNode, OptionalNode, is_envelope
 from django_infinitic.codec.untyped import TooDeep
-from django_infinitic.codec.words import class_name, render
+from django_infinitic.codec.words import arm_name, class_name, render, type_name
 from django_infinitic.exceptions import SerializationError
 
 __all__ = ["Payload", "ValueCodec", "codec_for", "write"]
@@ -36,15 +37,27 @@ class ValueCodec:
     `x`, else `encode` refuses.
     """
 
-    __slots__ = ("_annotation", "_deep", "_node", "_plain", "_resolve", "_wraps")
+    __slots__ = (
+        "_annotation",
+        "_node",
+        "_plain",
+        "_resolve",
+        "_through",
+        "_unsure",
+        "_wraps",
+        "deep",
+    )
 
     def __init__(self, annotation: object, resolve: Callable[[], object] | None = None) -> None:
         self._annotation = annotation
         self._resolve = resolve
         self._node: Node | None = None
-        self._deep = True
+        self._through: type = Never
         self._plain = False
+        self._unsure = False
         self._wraps = False
+        self.deep = True
+        """Whether values may be nested deeper than the limit."""
 
     def __repr__(self) -> str:
         return f"ValueCodec({render(self._annotation)})"
@@ -67,7 +80,8 @@ class ValueCodec:
         Raises `SerializationError` when it would not come back as the same type and an equal
         value, `PayloadTooLargeError` when it is larger than the limit.
         """
-        return write(self.dump(value, place), place, deep=self._deep)
+        tree = value if type(value) is self._through else self.dump(value, place)
+        return write(tree, place, deep=self.deep)
 
     def decode(self, payload: Payload, place: Place) -> Any:
         """The value of a payload, always a fresh one. Raises `SerializationError`."""
@@ -82,6 +96,8 @@ class ValueCodec:
         node = self._node or self._compile(place)
         try:
             tree = node.dump(value)
+            if self._unsure:
+                prove(node, value, tree)
         except Refusal as refusal:
             raise SerializationError(refusal_text(refusal, place, value)) from None
         except (TooDeep, RecursionError):
@@ -124,7 +140,9 @@ class ValueCodec:
             ) from None
 
     def arm(self, payload: Payload) -> str | None:
-        """The name of the stored arm of a union of classes; None for another annotation or `None`.
+        """The name of the stored arm's class in a union, "shop.models.Meter" or "builtins.str".
+
+        None for an annotation that is no union, and for a stored `None`.
 
         Raises `SerializationError` when the annotation has no such arm any more.
         """
@@ -132,10 +150,13 @@ class ValueCodec:
         if not isinstance(node, ArmsNode):
             return None
         arm = self._arm(payload)
-        return None if arm is None else render(arm.annotation)
+        return None if arm is None else arm_name(arm.annotation)
 
     def matches(self, payload: Payload, cls: Any) -> bool:
-        """Whether the stored value is of this class, of the arms of the declared union."""
+        """Whether the stored value is of this class, of the arms of the declared union.
+
+        `cls` may also be the name of a class, "shop.models.Meter".
+        """
         node = self._node or self._compile(Place("value", "a query"))
         if payload == "null" and cls in (None, type(None)):
             return True
@@ -160,7 +181,11 @@ class ValueCodec:
         node = self._node
         inner = node.inner if isinstance(node, OptionalNode) else node
         assert inner is not None
-        if name not in (render(self._annotation), render(inner.annotation)):
+        if name not in (
+            render(self._annotation),
+            render(inner.annotation),
+            arm_name(inner.annotation),
+        ):
             raise Misfit(f"it was stored as {name}, which the annotation does not have")
         return tree[VALUE]
 
@@ -179,11 +204,32 @@ class ValueCodec:
                 raise SerializationError(unsupported_text(place, annotation, error)) from error
             except Refusal as refusal:
                 raise SerializationError(f"The annotation of {place} {refusal.because}") from None
-            self._deep = depth_of(node) > limits.depth
-            self._plain = is_plain(node)
+            below = all_below(node)
+            self.deep = depth_of(node) > limits.depth
+            self._plain = all(one.plain for one in below)
+            self._unsure = any(one.unsure for one in below)
             self._wraps = node.opaque and not isinstance(node, ArmsNode)
+            self._through = node.through
             self._node = node
             return node
+
+
+def prove(node: Node, value: object, tree: Any) -> None:
+    """Load what was dumped, and see that it would be dumped alike. Raises `Refusal`."""
+    try:
+        again = node.dump(node.load(tree))
+    except Misfit as misfit:
+        raise Refusal(
+            value, node.annotation, f"holds {type_name(value)} that does not come back: {misfit}."
+        ) from None
+    path = difference(tree, again)
+    if path is not None:
+        raise Refusal(
+            value,
+            node.annotation,
+            f"holds {type_name(value)} that does not come back as it is{path and ', at ' + path}: "
+            "a __post_init__ or model_post_init changes it once more.",
+        )
 
 
 def write(tree: Any, place: object, *, deep: bool) -> Payload:
@@ -213,6 +259,8 @@ def unsupported_text(place: Place, annotation: object, error: Unsupported) -> st
     """The sentence for an annotation that says nothing about storing."""
     what = str(error)
     where = "" if what == render(annotation) else f" (in {render(annotation)})"
+    if error.why:
+        return f"{place} is annotated with {what}{where}: {error.why}"
     return (
         f"{place} is annotated with {what}{where}, and nothing says how to store that. Make it "
         "a dataclass or a pydantic model, or give it __get_pydantic_core_schema__."
@@ -227,6 +275,8 @@ def _unresolved(annotation: object, error: UnresolvedHint) -> str:
 
 
 def _is_arm(node: Node, cls: Any) -> bool:
+    if isinstance(cls, str):
+        return cls == arm_name(node.annotation)
     if node.annotation == cls:
         return True
     return isinstance(cls, type) and node.classes is not None and node.classes == {cls}

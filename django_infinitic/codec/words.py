@@ -8,14 +8,22 @@ import types
 from collections import OrderedDict, defaultdict
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
-from typing import Any, Final, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin
 from uuid import UUID
 
 from typing_extensions import TypeAliasType
 
 from django_infinitic.codec.places import MISSING
 
-__all__ = ["class_name", "is_model", "is_storable_class", "render", "shape", "type_name"]
+__all__ = [
+    "arm_name",
+    "class_name",
+    "is_model",
+    "is_storable_class",
+    "render",
+    "shape",
+    "type_name",
+]
 
 ARMS_SHOWN: Final = 3
 ITEMS_SEEN: Final = 100
@@ -27,6 +35,17 @@ def class_name(cls: type) -> str:
     module = getattr(cls, "__module__", None)
     name = getattr(cls, "__qualname__", None) or repr(cls)
     return name if module in (None, "builtins") else f"{module}.{name}"
+
+
+def arm_name(annotation: object) -> str:
+    """`module.Class` of an annotation's class, under which an arm of a union is stored."""
+    origin = get_origin(annotation)
+    if origin is Annotated:
+        return arm_name(get_args(annotation)[0])
+    cls = annotation if origin is None else origin
+    if isinstance(cls, type):
+        return f"{cls.__module__}.{cls.__qualname__}"
+    return render(annotation)
 
 
 def type_name(value: object) -> str:
