@@ -1,0 +1,1 @@
+"""Storages: where instances live. `base` is the port, the other modules are its adapters."""

@@ -1,0 +1,1 @@
+"""Workers: the loops that step workflows and run tasks."""
