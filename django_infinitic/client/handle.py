@@ -23,7 +23,7 @@ from django_infinitic.exceptions import (
     error_from_json,
 )
 from django_infinitic.fibres.declared import raised_for
-from django_infinitic.fibres.run import micros_of
+from django_infinitic.fibres.times import micros_of
 from django_infinitic.machine.messages import Kind
 from django_infinitic.machine.statuses import OutcomeStatus
 from django_infinitic.registry import MethodSpec, WorkflowSpec, registry
@@ -65,7 +65,7 @@ class WorkflowHandle(Generic[R_co]):
         name = self._spec.name if self._spec is not None else "workflow"
         return f"<WorkflowHandle {name} {self._workflow_id or self._custom_id}>"
 
-    # -- what it is about ------------------------------------------------------------------------
+    # -- what it is about ------------------------------------------------------------------
 
     @property
     def workflow_id(self) -> str:
@@ -133,7 +133,7 @@ class WorkflowHandle(Generic[R_co]):
             self._spec = registry.workflow_spec(head.workflow, head.version)
         return self._spec
 
-    # -- outcomes ---------------------------------------------------------------------------------
+    # -- outcomes --------------------------------------------------------------------------
 
     def _outcome(self) -> StoredOutcome | None:
         return surroundings().store().outcome(self.method_id)
@@ -226,7 +226,7 @@ class WorkflowHandle(Generic[R_co]):
             return method
         return self._method
 
-    # -- looking ------------------------------------------------------------------------------------
+    # -- looking ---------------------------------------------------------------------------
 
     def explain(self) -> Explanation:
         """What it waits for, since when, until when: `str()` is a sentence."""
@@ -239,7 +239,7 @@ class WorkflowHandle(Generic[R_co]):
         self._refuse_tag("properties")
         return properties_of(self.workflow_id)
 
-    # -- acts -----------------------------------------------------------------------------------------
+    # -- acts ------------------------------------------------------------------------------
 
     def cancel(self, force: bool = False) -> None:
         """Cancel the instance; of another method's handle that method. Of what has ended: nothing."""
@@ -271,7 +271,7 @@ class WorkflowHandle(Generic[R_co]):
         target = ById(spec=self._known_spec(), id=self.workflow_id)
         post(target, Kind.RETRY, {"method": None if own else self.method_id})
 
-    # -- async twins ------------------------------------------------------------------------------------
+    # -- async twins -----------------------------------------------------------------------
 
     async def astatus(self) -> DeferredStatus:
         """`status` for async code."""

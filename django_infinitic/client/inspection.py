@@ -19,7 +19,7 @@ from django_infinitic.exceptions import (
     WorkflowUnknownError,
     error_from_json,
 )
-from django_infinitic.fibres.run import moment
+from django_infinitic.fibres.times import moment
 from django_infinitic.machine.load import fold
 from django_infinitic.machine.messages import load_meta
 from django_infinitic.machine.state import Instance, Method

@@ -9,7 +9,7 @@ from asgiref.sync import sync_to_async
 from django_infinitic.authoring.stub import ByCustomId, ById, ByTag, Own, Running, StubChannel
 from django_infinitic.client.context import surroundings
 from django_infinitic.exceptions import UsageError, WorkflowUnknownError
-from django_infinitic.fibres.run import check_key
+from django_infinitic.fibres.commands import check_key
 from django_infinitic.machine.messages import Kind
 from django_infinitic.registry import registry
 

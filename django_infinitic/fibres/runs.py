@@ -21,7 +21,8 @@ from django_infinitic.fibres import filters
 from django_infinitic.fibres.checks import described
 from django_infinitic.fibres.declared import declared_as
 from django_infinitic.fibres.fibre import Finished
-from django_infinitic.fibres.run import Escape, MethodRun
+from django_infinitic.fibres.run import MethodRun
+from django_infinitic.fibres.tape import Escape
 from django_infinitic.machine.state import Instance, Method, Segment
 from django_infinitic.machine.turn import Ran, Wake
 from django_infinitic.machine.waits import Wait
@@ -201,7 +202,7 @@ def bury_unless_dropped(run: MethodRun) -> None:
 
 def _failure(method: Method, error: BaseException, seconds: float | None) -> Any:
     from django_infinitic.failures import Failure
-    from django_infinitic.fibres.run import worker_name
+    from django_infinitic.fibres.names import worker_name
 
     return Failure.of(
         error,

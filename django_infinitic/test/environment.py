@@ -23,8 +23,9 @@ from django_infinitic.client.waiting import refuse_in_transaction
 from django_infinitic.conf import settings
 from django_infinitic.exceptions import UsageError, WorkflowUnknownError, error_from_json
 from django_infinitic.fibres import attach
-from django_infinitic.fibres.run import MethodRun, moment
+from django_infinitic.fibres.run import MethodRun
 from django_infinitic.fibres.runs import bury_unless_dropped, replay
+from django_infinitic.fibres.times import moment
 from django_infinitic.machine.effects import Effects
 from django_infinitic.machine.statuses import OutcomeStatus
 from django_infinitic.registry import TaskSpec, registry
@@ -84,7 +85,7 @@ class WorkflowEnvironment:
         self._exits = contextlib.ExitStack()
         self._open = False
 
-    # -- opening and closing ----------------------------------------------------------------------
+    # -- opening and closing ---------------------------------------------------------------
 
     def __enter__(self) -> WorkflowEnvironment:
         if self._memory:
@@ -147,7 +148,7 @@ class WorkflowEnvironment:
             else:
                 self._stalled.pop(outcome.method, None)
 
-    # -- time ----------------------------------------------------------------------------------------
+    # -- time ------------------------------------------------------------------------------
 
     def _clock(self) -> int:
         return self._micros
@@ -183,7 +184,7 @@ class WorkflowEnvironment:
         )
         return min((due for due in dues if due is not None), default=None)
 
-    # -- running --------------------------------------------------------------------------------------
+    # -- running ---------------------------------------------------------------------------
 
     def run(self) -> None:
         """Run until nothing is runnable now."""
@@ -214,7 +215,7 @@ class WorkflowEnvironment:
         self._executor.replaced = executor.replaced
         self._live()
 
-    # -- tasks ------------------------------------------------------------------------------------------
+    # -- tasks -----------------------------------------------------------------------------
 
     def _before(self, task: ClaimedTask) -> None:
         with contextlib.suppress(Exception):
@@ -251,7 +252,7 @@ class WorkflowEnvironment:
         """Let an object stand for a service: its methods by their Python names."""
         self._executor.replaced[registry.service_of(service).name] = fake
 
-    # -- looking ------------------------------------------------------------------------------------------
+    # -- looking ---------------------------------------------------------------------------
 
     def history(self, workflow_id: str) -> list[Doc]:
         """The rows of the history of an instance, by stream and number."""

@@ -1,0 +1,111 @@
+"""Segments: what one uninterrupted run of a method leaves."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from django_infinitic.machine import arrivals, emit, endings, timers
+from django_infinitic.machine import effects as fx
+from django_infinitic.machine.ids import derived_id
+from django_infinitic.machine.properties import difference
+from django_infinitic.machine.state import (
+    INSTANCE,
+    PROPERTIES,
+    Method,
+    leaf_of,
+)
+from django_infinitic.machine.statuses import DeferredStatus, OutcomeStatus
+from django_infinitic.machine.waits import evaluate
+
+if TYPE_CHECKING:
+    from django_infinitic.machine.turn import Ran, Turn, Wake
+
+Doc = dict[str, Any]
+
+
+def record_segment(turn: Turn, method: Method, wake: Wake, ran: Ran) -> None:
+    body: Doc = {"n": wake.step, "a": wake.at, "k": wake.kind}
+    end = None if ran.kind == "wait" else [ran.kind, ran.value]
+    for key, value in (
+        ("c", ran.commands),
+        ("r", ran.records),
+        ("t", ran.takes),
+        ("g", ran.given),
+        ("w", ran.wait.to_json() if ran.wait is not None else None),
+        ("e", end),
+        ("x", int(ran.canceled)),
+    ):
+        if value:
+            body[key] = value
+    for kind, _, data in ran.commands:
+        if kind == "cancel":
+            arrivals.give_back_canceled(turn, method, data["of"])
+    gone: dict[str, list[int]] = {}
+    first = method.positions + 1
+    data_of = {
+        first + number: data
+        for number, (kind, _, data) in enumerate(ran.commands)
+        if kind == "receive"
+    }
+    for _, position, order, _ in ran.takes:
+        known = method.receives.get(position)
+        data = known.data if known is not None else data_of[position]
+        channel = data["ch"]
+        if any(one.order == order for one in turn.state.channels.get(channel, ())):
+            gone.setdefault(channel, []).append(order)
+    turn.record(method.stream, seg=body)
+    for channel, orders in gone.items():
+        turn.record(INSTANCE, gone=[channel, orders])
+    if ran.changes:
+        stored = {
+            name: difference(turn.state.properties.get(name), payload)
+            for name, payload in ran.changes.items()
+        }
+        turn.record(PROPERTIES, set=[wake.step, stored])
+
+
+def begin_wait(turn: Turn, method: Method) -> None:
+    """A wait that has just begun: what a cancel or an arrival in this very turn says of it."""
+    wait = method.wait
+    if wait is None:
+        return
+    if wait.checkpoint:
+        turn.checkpoints.append(method.stream)
+        method.wait_due = True
+        timers.guard_checkpoint(turn, method)
+        return
+    timers.unguard_checkpoint(turn, method)
+    if method.cancel_step is not None and not method.cancel_told and not wait.shield:
+        turn.wake(method, "cancel")
+    else:
+        found = evaluate(wait.node, leaf_of(turn.state, method, turn.state.step))
+        if found.resolution is not None:
+            turn.wake(method, "outcome", tuple(found.takes))
+
+
+def stall(turn: Turn, method: Method, wake: Wake, ran: Ran) -> None:
+    for position, message in wake.takes:
+        receive = method.receives[position]
+        queue = turn.state.channels.get(receive.data["ch"], ())
+        if all(one.order != message.order for one in queue):
+            arrivals.give_back(turn, receive.data["ch"], message)
+    body: Doc = {"n": wake.step, "a": wake.at, "e": ran.value, "k": wake.kind}
+    if ran.saga:
+        body["s"] = 1
+    if ran.retry_in is not None:
+        body["r"] = method.retries + 1
+    turn.record(method.stream, stall=body)
+    if ran.retry_in is not None:
+        turn.effects.timers.append(
+            fx.NewTimer(
+                id=derived_id(wake.at, turn.state.id, method.id, f"retry{wake.step}"),
+                instance=turn.state.id,
+                due=wake.at + int(ran.retry_in * 1_000_000),
+                doc={"s": method.stream, "retry": wake.step},
+            )
+        )
+        return
+    if method.cancel_step is None:
+        endings.outcome(turn, method.id, OutcomeStatus.STALLED, {"e": ran.value})
+        endings.tell(turn, method, DeferredStatus.FAILED, ran.value)
+    emit.stalled(turn, method, ran.value)
