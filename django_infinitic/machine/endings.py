@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from django_infinitic.machine.turn import Turn
 
 Doc = dict[str, Any]
+CROWDED = 1000
+"""From so many waiting messages on the row of the instance tells their number."""
 
 
 def method_ended(turn: Turn, method: Method) -> None:
@@ -76,6 +78,9 @@ def tell_one(turn: Turn, requester: Doc, status: int, value: Any) -> None:
 
 def outcome(turn: Turn, method_id: str, status: int, doc: Doc) -> None:
     seq = turn.state.step
+    method = turn.state.method_by_id(method_id)
+    if method is not None and method.stream != MAIN:
+        doc = {**doc, "m": method.name}  # whoever has only the id decodes the value by it
     turn.effects.outcomes = [one for one in turn.effects.outcomes if one.method != method_id]
     turn.effects.outcomes.append(
         fx.OutcomeRow(
@@ -125,6 +130,13 @@ def forget_short_methods(turn: Turn) -> None:
                 turn.state.streams -= 1
 
 
+def may_differ(state: Instance) -> bool:
+    """Whether something has happened that can change the row of the instance."""
+    changed, state.head_changed = state.head_changed, False
+    crowded = any(len(queue) >= CROWDED // 4 for queue in state.channels.values())
+    return changed or crowded or (state.shown is not None and state.shown[4] > 0)
+
+
 def head_key(turn: Turn) -> tuple[int, int | None, tuple[int, ...], str, int, int]:
     state = turn.state
     open_streams = tuple(sorted(one.stream for one in state.running()))
@@ -151,7 +163,7 @@ def head_key(turn: Turn) -> tuple[int, int | None, tuple[int, ...], str, int, in
         state.version,
         open_streams or (MAIN,),
         error,
-        waiting if waiting >= 1000 else 0,
+        waiting if waiting >= CROWDED else 0,
         state.streams,
     )
 
