@@ -40,7 +40,7 @@ from django_infinitic.codec.containers import (
     VariadicTupleNode,
 )
 from django_infinitic.codec.foreign import ForeignNode, Unsupported
-from django_infinitic.codec.hints import UnresolvedHint, class_hints, typed_dict_hints
+from django_infinitic.codec.hints import UnresolvedHint, class_hints, resolved, typed_dict_hints
 from django_infinitic.codec.models import ModelNode, RootModelNode
 from django_infinitic.codec.node import Node
 from django_infinitic.codec.places import MISSING
@@ -122,7 +122,7 @@ class Compiler:
         if isinstance(annotation, NewType):
             return self.node(annotation.__supertype__)
         if isinstance(annotation, TypeAliasType):
-            return self._alias(annotation, annotation.__value__)
+            return self._alias(annotation, resolved(annotation.__value__, annotation))
         origin = get_origin(annotation)
         if origin is None:
             return self._class(annotation, annotation, ())
@@ -149,7 +149,7 @@ class Compiler:
         if origin in _QUALIFIERS:
             return self.node(args[0])
         if isinstance(origin, TypeAliasType):
-            return self._alias(annotation, origin.__value__[args])
+            return self._alias(annotation, resolved(origin.__value__, origin)[args])
         if isinstance(origin, type):
             return self._class(annotation, origin, args)
         return ForeignNode(annotation)

@@ -56,13 +56,12 @@ def check_payload(raw: bytes, place: object, *, deep: bool) -> None:
     Raises `PayloadTooLargeError` or `SerializationError`.
     """
     size = len(raw)
+    if size > limits.payload:
+        raise PayloadTooLargeError(
+            f"{place} is {size:,} bytes as JSON, the limit is {limits.payload:,} bytes "
+            '(INFINITIC["PAYLOAD_LIMIT"]). Store it in a row or a file, and pass its key or a Ref.'
+        )
     if size > limits.warn:
-        if size > limits.payload:
-            raise PayloadTooLargeError(
-                f"{place} is {size:,} bytes as JSON, the limit is {limits.payload:,} "
-                'bytes (INFINITIC["PAYLOAD_LIMIT"]). Store it in a row or a file, and pass '
-                "its key or a Ref."
-            )
         logger.warning("%s is %s bytes as JSON; %s are refused.", place, size, limits.payload)
     if b"\\u0000" in raw and _holds_nul(from_json(raw)):
         raise SerializationError(

@@ -29,10 +29,11 @@ def pack(document: dict[str, Any]) -> bytes:
         raise SerializationError(f"A row cannot be written as JSON: {error}") from error
 
 
-def unpack(body: bytes) -> dict[str, Any]:
+def unpack(body: bytes | memoryview) -> dict[str, Any]:
     """The document of `pack`. Raises `SerializationError` for what this release cannot read."""
+    body = bytes(body)  # some drivers give a view
     if body[:2] != _HEAD:
-        raise SerializationError(_unknown(bytes(body[:2])))
+        raise SerializationError(_unknown(body[:2]))
     try:
         document = from_json(body[2:])
     except ValueError as error:

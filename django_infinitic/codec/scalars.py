@@ -156,11 +156,13 @@ class FloatNode(ScalarNode):
         return number
 
     def load(self, tree: Any) -> Any:
-        if type(tree) is float:
-            return tree
         if type(tree) is int:
-            return float(tree)
-        self.misfit(tree)
+            tree = float(tree)
+        if type(tree) is not float:
+            self.misfit(tree)
+        if not isfinite(tree):
+            raise Misfit("found a number that no float holds")
+        return tree
 
 
 class TextNode(ScalarNode):

@@ -69,6 +69,7 @@ class Signature:
         self._place = Place("the arguments", self.full_name)
         self._result_place = Place("result", self.full_name, "", self._line("return"))
         self._result: ValueCodec | None = None
+        self._nothing: bool | None = None
 
     # -- what is written
 
@@ -229,19 +230,25 @@ class Signature:
             self._result = self._codec("return")
         return self._result
 
-    @property
     def _drops(self) -> bool:
-        return self._hints.get("return", MISSING) in (None, "None", type(None), NoReturn, Never)
+        """Whether the annotation says that nothing is returned."""
+        if self._nothing is None:
+            try:
+                annotation = self.result.annotation
+            except SerializationError:
+                return False
+            self._nothing = annotation in (None, type(None), NoReturn, Never)
+        return self._nothing
 
     def encode_result(self, value: Any) -> Payload:
         """The payload of a result; "-> None" drops it. Raises as `ValueCodec.encode`."""
-        if self._drops:
+        if self._drops():
             return "null"
         return self.result.encode(value, self._result_place)
 
     def decode_result(self, payload: Payload) -> Any:
         """The result of a payload, a fresh one. Raises `SerializationError`."""
-        if self._drops:
+        if self._drops():
             return None
         return self.result.decode(payload, self._result_place)
 

@@ -28,7 +28,7 @@ class DatetimeNode(TextNode):
             self.refuse(value)
         text = datetime.isoformat(value)
         # A subclass may know more than a datetime does: nanoseconds, say.
-        if datetime.fromisoformat(text) != value:
+        if not datetime.fromisoformat(text) == value:  # noqa: SIM201
             self.refuse(value, f"holds a {type(value).__name__} that no datetime is equal to.")
         return text
 

@@ -84,6 +84,8 @@ class UntypedNode(Node):
                 if key[:1] == "$":
                     return self._load_tagged(key, inside)
             return {key: self.load(item) for key, item in tree.items()}
+        if kind is float and not isfinite(tree):
+            raise Misfit("found a number that no float holds")
         return tree
 
     def _load_tagged(self, tag: str, inside: Any) -> Any:

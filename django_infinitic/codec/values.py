@@ -66,11 +66,14 @@ class ValueCodec:
     def annotation(self) -> object:
         """The annotation; `MISSING` when there is none. Raises `SerializationError` when its
         names do not exist."""
+        try:
+            return self._resolved()
+        except UnresolvedHint as error:
+            raise SerializationError(f"An annotation: {_unresolved(error)}") from error
+
+    def _resolved(self) -> object:
         if self._resolve is not None:
-            try:
-                self._annotation = self._resolve()
-            except UnresolvedHint as error:
-                raise SerializationError(_unresolved(self._annotation, error)) from error
+            self._annotation = self._resolve()
             self._resolve = None
         return self._annotation
 
@@ -193,11 +196,12 @@ class ValueCodec:
         with _lock:
             if self._node is not None:
                 return self._node
-            annotation = self.annotation
+            annotation = self._annotation
             try:
+                annotation = self._resolved()
                 node = compile_annotation(annotation)
             except UnresolvedHint as error:
-                raise SerializationError(f"{place}: {_unresolved(annotation, error)}") from error
+                raise SerializationError(f"{place}: {_unresolved(error)}") from error
             except ModelAnnotation as error:
                 raise SerializationError(f"{place}: {model_text(error.model)}") from error
             except Unsupported as error:
@@ -267,7 +271,7 @@ def unsupported_text(place: Place, annotation: object, error: Unsupported) -> st
     )
 
 
-def _unresolved(annotation: object, error: UnresolvedHint) -> str:
+def _unresolved(error: UnresolvedHint) -> str:
     return (
         f"its annotation {error}. The names in an annotation must exist in its module at run time "
         "(not only under TYPE_CHECKING or inside a function)."
