@@ -30,6 +30,8 @@ class MethodRun(Protocol):
 
     context: WorkflowContext
     random: Random
+    class_name: str
+    method_attribute: str
 
     def call(self, method: StubMethod, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any: ...
     def timer(self, when: Any) -> Deferred[datetime]: ...
@@ -93,6 +95,18 @@ def refuse_in_inline(what: str) -> None:
 def in_inline() -> bool:
     """Whether the present code runs inside `inline()`."""
     return _local.run is not None and _local.inline
+
+
+def enter(run: MethodRun) -> tuple[MethodRun | None, bool]:
+    """Mark the present thread as running workflow code of `run`; `leave` takes what this gives."""
+    before = _local.run, _local.inline
+    _local.run, _local.inline = run, False
+    return before
+
+
+def leave(before: tuple[MethodRun | None, bool]) -> None:
+    """The reverse of `enter`."""
+    _local.run, _local.inline = before
 
 
 @contextlib.contextmanager

@@ -2,26 +2,36 @@
 
 from __future__ import annotations
 
-import contextlib
 import sys
-from collections.abc import Iterator
+import threading
+import weakref
 from pathlib import Path
 from typing import Any
 
 import django
-from django.db import connections
+from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.signals import connection_created
 
 from django_infinitic.authoring import runtime
 from django_infinitic.exceptions import DatabaseAccessError, UsageError
 
 _FOREIGN = (str(Path(django.__file__).parent), str(Path(__file__).parent.parent))
+State = list[tuple[BaseDatabaseWrapper, bool, bool, int, bool]]
+
+
+class _Opened(threading.local):
+    """The connections that were opened in this thread."""
+
+    def __init__(self) -> None:
+        self.connections: list[weakref.ref[BaseDatabaseWrapper]] = []
+
+
+_opened = _Opened()
 
 
 def place_of_user_code() -> str:
     """File and line of the innermost application code, as `bank/workflows.py:31`."""
-    frame = sys._getframe(1)
-    found: Any = frame
+    found: Any = sys._getframe(1)
     while found is not None:
         name = found.f_code.co_filename
         if not name.startswith(_FOREIGN) and "site-packages" not in name and name[:1] != "<":
@@ -35,10 +45,7 @@ def place_of_user_code() -> str:
 
 def _refused() -> DatabaseAccessError:
     run = runtime.current()
-    where = run.context if run is not None else None
-    method = f"{where.workflow_name}.{where.method_name}" if where is not None else "?"
-    if run is not None:
-        method = f"{run.class_name}.{run.method_attribute}"
+    method = "?" if run is None else f"{run.class_name}.{run.method_attribute}"
     return DatabaseAccessError(
         f"Database access in workflow code ({method}, {place_of_user_code()}). A replay would "
         "read other rows. Move it to a task, or wrap it in self.inline(...)."
@@ -46,6 +53,7 @@ def _refused() -> DatabaseAccessError:
 
 
 def _refuse(execute: Any, sql: Any, params: Any, many: bool, context: Any) -> Any:
+    """An execute wrapper of every connection; it costs one look at a thread-local."""
     if runtime.current() is None:
         return execute(sql, params, many, context)
     connection = context["connection"]
@@ -58,49 +66,52 @@ def _refuse(execute: Any, sql: Any, params: Any, many: bool, context: Any) -> An
         connection.needs_rollback = broken
 
 
-def _refuse_connecting(**kwargs: Any) -> None:
+def guard(connection: BaseDatabaseWrapper) -> None:
+    """Guard one connection from now on. First in the list, as others pop theirs from its end."""
+    if _refuse not in connection.execute_wrappers:
+        connection.execute_wrappers.insert(0, _refuse)
+    known = [one for one in (ref() for ref in _opened.connections) if one is not None]
+    if all(one is not connection for one in known):
+        known.append(connection)
+    _opened.connections = [weakref.ref(one) for one in known]
+
+
+def _connected(connection: BaseDatabaseWrapper, **kwargs: Any) -> None:
     if runtime.current() is not None:
+        connection.close()
         raise _refused()
+    guard(connection)
 
 
-connection_created.connect(_refuse_connecting, dispatch_uid="django_infinitic.guard")
+connection_created.connect(_connected, dispatch_uid="django_infinitic.guard")
 
 
-def _transactions() -> list[tuple[str, bool, bool, int]]:
+def before_segment() -> State:
+    """The transactions of this thread before workflow code runs; mostly there are none."""
+    if not _opened.connections:
+        return []
     return [
         (
-            connection.alias,
-            connection.in_atomic_block,
-            bool(connection.autocommit),
-            len(connection.savepoint_ids),
+            one,
+            one.in_atomic_block,
+            bool(one.autocommit),
+            len(one.savepoint_ids),
+            one.needs_rollback,
         )
-        for connection in connections.all(initialized_only=True)
+        for one in (ref() for ref in _opened.connections)
+        if one is not None
     ]
 
 
-def _restore(flags: dict[str, bool]) -> None:
-    for connection in connections.all(initialized_only=True):
-        if connection.alias in flags:
-            connection.needs_rollback = flags[connection.alias]
-
-
-@contextlib.contextmanager
-def no_database() -> Iterator[None]:
-    """While workflow code runs every query is refused, and no transaction may stay open."""
-    opened = connections.all(initialized_only=True)
-    before = _transactions()
-    flags = {connection.alias: connection.needs_rollback for connection in opened}
-    for connection in opened:
-        connection.execute_wrappers.append(_refuse)
-    try:
-        yield
-    finally:
-        for connection in opened:
-            with contextlib.suppress(ValueError):
-                connection.execute_wrappers.remove(_refuse)
-        _restore(flags)
-    if _transactions() != before:
-        raise UsageError(
-            "A transaction.atomic() block was open when the workflow method suspended. Workflow "
-            "code has no transaction: move the block to a task, or wrap it in self.inline(...)."
-        )
+def after_segment(before: State) -> None:
+    """Refuse a transaction that the workflow code has opened or closed and left so."""
+    for connection, in_block, autocommit, savepoints, broken in before:
+        connection.needs_rollback = broken
+        if (connection.in_atomic_block, bool(connection.autocommit)) != (in_block, autocommit) or (
+            len(connection.savepoint_ids) != savepoints
+        ):
+            raise UsageError(
+                "A transaction.atomic() block was open when the workflow method suspended. "
+                "Workflow code has no transaction: move the block to a task, or wrap it in "
+                "self.inline(...)."
+            )

@@ -22,7 +22,7 @@ from django_infinitic.exceptions import (
 )
 from django_infinitic.fibres.commands import Commands
 from django_infinitic.fibres.fibre import Fibre, FibreDropped, Finished
-from django_infinitic.fibres.guard import no_database, place_of_user_code
+from django_infinitic.fibres.guard import after_segment, before_segment, place_of_user_code
 from django_infinitic.fibres.tape import Escape
 from django_infinitic.fibres.times import moment
 from django_infinitic.machine.state import (
@@ -52,16 +52,23 @@ class MethodRun(Commands):
         for position, message in takes:
             self._receives[position].slot = message
             self.takes.append([self._waits, position, message.order, message.payload])
+        before = before_segment()
+        outer = runtime.enter(self)
         try:
-            with runtime.running(self), no_database():
-                if self._fibre is None:
-                    self._fibre = Fibre(self._body, _fresh_context())
-                    out = self._fibre.resume()
-                else:
-                    assert self.instance is not None
-                    self.properties.refresh(self.instance, self.state.property_log, step)
-                    out = self._fibre.resume(wake)
-        except (UsageError, SerializationError) as error:
+            if self._fibre is None:
+                self._fibre = Fibre(self._body, _fresh_context())
+                out = self._fibre.resume()
+            else:
+                assert self.instance is not None
+                self.properties.refresh(self.instance, self.state.property_log, step)
+                out = self._fibre.resume(wake)
+        except SerializationError as error:  # a property that the class no longer reads
+            return Escape(error)
+        finally:
+            runtime.leave(outer)
+        try:
+            after_segment(before)
+        except UsageError as error:
             return Escape(error)
         if isinstance(out, Finished):
             return out

@@ -98,6 +98,7 @@ def drop_unheard(turn: Turn) -> None:
 
 def give_back(turn: Turn, channel: str, message: Waiting) -> None:
     """What was taken and never handed out goes back to its place."""
+    turn.offered = True
     turn.record(INSTANCE, msg=[message.order, channel, message.payload, message.key])
 
 

@@ -16,6 +16,7 @@ from django_infinitic.machine.state import (
 from django_infinitic.machine.statuses import DeferredStatus, InstanceStatus, OutcomeStatus
 
 if TYPE_CHECKING:
+    from django_infinitic.machine.state import Instance
     from django_infinitic.machine.turn import Turn
 
 Doc = dict[str, Any]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from uuid import UUID
 
 _RANDOM_BITS = (1 << 74) - 1
 
@@ -13,7 +12,8 @@ def uuid7(micros: int, bits: int) -> str:
     bits &= _RANDOM_BITS
     value = ((micros // 1000) & ((1 << 48) - 1)) << 80
     value |= 0x7 << 76 | (bits >> 62) << 64 | 0b10 << 62 | bits & ((1 << 62) - 1)
-    return str(UUID(int=value))
+    text = f"{value:032x}"
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 
 def derived_id(micros: int, instance: str, method: str, position: object) -> str:

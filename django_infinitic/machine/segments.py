@@ -77,7 +77,8 @@ def begin_wait(turn: Turn, method: Method) -> None:
     timers.unguard_checkpoint(turn, method)
     if method.cancel_step is not None and not method.cancel_told and not wait.shield:
         turn.wake(method, "cancel")
-    else:
+    elif turn.offered:
+        turn.offered = False
         found = evaluate(wait.node, leaf_of(turn.state, method, turn.state.step))
         if found.resolution is not None:
             turn.wake(method, "outcome", tuple(found.takes))

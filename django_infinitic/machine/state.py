@@ -176,6 +176,8 @@ class Instance:
     blocked: bool = False
     main_end: list[Any] | None = None
     next_seq: dict[int, int] = field(default_factory=dict)
+    head_changed: bool = True
+    shown: tuple[int, int | None, tuple[int, ...], str, int, int] | None = None
     spec: WorkflowSpec | None = None
     matches: Matcher = lambda data, payload: True
     unbuffered: frozenset[str] = frozenset()
@@ -200,6 +202,8 @@ def evolve(state: Instance, stream: int, entry: Doc) -> None:
     """Apply one entry of the history. An entry has one key that says what it is."""
     ((kind, body),) = entry.items()
     _EVOLVE[kind](state, stream, body)
+    if kind in _SHOWN:
+        state.head_changed = True
 
 
 def _touch(state: Instance, step: int, at: int | None = None) -> None:
@@ -283,6 +287,8 @@ def _segment(state: Instance, stream: int, body: Doc) -> None:
         method.wait = Wait.from_json(segment.wait, segment.step, segment.at)
         method.wait.open = _open_leaves(state, method)
     method.end = segment.end
+    if segment.end is not None:
+        state.head_changed = True
 
 
 def _commanded(
@@ -456,6 +462,10 @@ _EVOLVE: dict[str, Callable[[Instance, int, Any], None]] = {
     "closed": _closed,
     "note": _noted,
 }
+
+
+_SHOWN = frozenset({"open", "stall", "retry", "stop", "main", "closed", "end", "cancel"})
+"""Entries that can change the row of the instance."""
 
 
 def leaf_of(

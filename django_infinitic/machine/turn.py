@@ -91,8 +91,10 @@ class Turn:
         self.entries: dict[int, list[Doc]] = {}
         self.own: deque[Message] = deque()
         self.checkpoints: list[int] = []
+        self.offered = False
+        if state.shown is None and state.step:  # loaded; a fresh one has its version to tell
+            state.shown = endings.head_key(self)
         self.wakes: deque[tuple[int, str, tuple[tuple[int, Waiting], ...]]] = deque()
-        self._shown = endings.head_key(self)
 
     def record(self, stream: int, **entry: Any) -> None:
         """Add one entry to the history and apply it."""
@@ -198,8 +200,9 @@ class Turn:
                     instance=state.id, stream=stream, seq=seq, step=state.step, entries=entries
                 )
             )
-        key = endings.head_key(self)
-        if key != self._shown:
+        key = endings.head_key(self) if endings.may_differ(state) else state.shown
+        if key is not None and key != state.shown:
+            state.shown = key
             self.effects.head = fx.Head(
                 instance=state.id,
                 workflow=state.workflow,

@@ -58,6 +58,10 @@ def evaluate(node: Node, leaf: Leaf) -> Evaluation:
     Of an `|` only the operand that ends it takes messages; below `&` alone each receive takes as
     soon as it can.
     """
+    if isinstance(node, int):  # nearly all waits
+        found = leaf(node, set())
+        taken = [] if found is None or found.take is None else [(node, found.take)]
+        return Evaluation(found, taken)
     takes: list[tuple[int, Waiting]] = []
     resolution = _look(node, leaf, set(), takes, free=True)
     if resolution is not None:
