@@ -246,7 +246,9 @@ class Compiler:
         fields = []
         for field in dataclasses.fields(cls):
             default: Any = REQUIRED
-            if field.default is not dataclasses.MISSING:
+            if isinstance(field.default, FieldInfo):  # a dataclass of pydantic
+                default = REQUIRED if field.default.is_required() else _model_default(field.default)
+            elif field.default is not dataclasses.MISSING:
                 default = _constant(field.default)
             elif field.default_factory is not dataclasses.MISSING:
                 default = field.default_factory

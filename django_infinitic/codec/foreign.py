@@ -68,12 +68,12 @@ class ForeignNode(Node):
     def takes(self, value: object) -> bool:
         if self.inner is not None:
             return self.inner.takes(value)
-        return self._class is None or isinstance(value, self._class)
+        return self._class is None or issubclass(type(value), self._class)
 
     def dump(self, value: Any) -> Any:
         if self.inner is not None:
             return self._dump_constrained(value)
-        if self._class is not None and not isinstance(value, self._class):
+        if self._class is not None and not issubclass(type(value), self._class):
             self.refuse(value)
         try:
             tree = self._adapter.dump_python(value, mode="json", warnings="error")

@@ -7,6 +7,7 @@ import types
 from django_infinitic.codec.places import Place
 from django_infinitic.codec.words import (
     class_name,
+    class_of,
     is_model,
     is_storable_class,
     render,
@@ -59,7 +60,13 @@ def refusal_text(refusal: Refusal, place: Place, whole: object) -> str:
         return f"{where} {refusal.because}"
     text = f"{where} holds {type_name(value)} where {render(refusal.annotation)} is annotated"
     expected = refusal.annotation
-    if isinstance(expected, type) and isinstance(value, expected):
+    kind = type(value)
+    if isinstance(expected, type) and class_name(kind) == class_name(expected):
+        return (
+            f"{text}. These are two classes of one name: the module was loaded twice, or the "
+            "class was defined anew. Restart the process."
+        )
+    if isinstance(expected, type) and issubclass(kind, expected):
         return (
             f"{text}. An instance of a subclass would come back as {class_name(expected)}: "
             f"annotate {class_name(type(value))} itself, or a union of the classes."
@@ -82,12 +89,17 @@ def _unannotated(refusal: Refusal, place: Place, whole: object) -> str:
 
 def _special(value: object, place: Place, whole: object) -> str:
     kind = type(value)
-    if is_model(kind) or is_model(value.__class__):
-        name = class_name(value.__class__)
+    model = class_of(value)
+    if is_model(model):
         return (
-            f"{place} holds a {name}, a row that may change or go before it is read again. "
-            f"Use Ref[{value.__class__.__qualname__}], which stores its primary key. "
+            f"{place} holds a {class_name(model)}, a row that may change or go before it is read "
+            f"again. Use Ref[{model.__qualname__}], which stores its primary key. "
             f"{place.line_for(shape(whole))}"
+        )
+    if kind.__module__ == "django.utils.functional" and "Lazy" in kind.__name__:
+        return (
+            f"{place} holds a {class_name(kind)}, which is loaded when it is used. Hand over what "
+            "it stands for, a Ref(...) in place of a row."
         )
     if _is_deferred(kind):
         return (

@@ -18,6 +18,7 @@ from django_infinitic.codec.places import MISSING
 __all__ = [
     "arm_name",
     "class_name",
+    "class_of",
     "is_model",
     "is_storable_class",
     "render",
@@ -68,6 +69,21 @@ def is_model(cls: object) -> bool:
     )
 
 
+def class_of(value: object) -> type:
+    """The class of a value; of a lazy object of Django the class of what it has loaded, if it has.
+
+    Never loads it, as `value.__class__` would: that may be a query.
+    """
+    kind = type(value)
+    if any(
+        base.__name__ == "LazyObject" and base.__module__ == "django.utils.functional"
+        for base in kind.__mro__
+    ):
+        inside = type(vars(value).get("_wrapped"))
+        return inside if is_model(inside) else kind
+    return kind
+
+
 def is_storable_class(cls: type) -> bool:
     """Whether an annotation with this class says how to store its instances."""
     return (
@@ -115,8 +131,8 @@ def shape(value: object, depth: int = 0) -> str:
         return "None"
     if depth > DEPTH_SEEN:
         return "Any"
-    if is_model(kind) or is_model(getattr(value, "__class__", None)):
-        return f"Ref[{value.__class__.__qualname__}]"
+    if is_model(class_of(value)):
+        return f"Ref[{class_of(value).__qualname__}]"
     if kind in (list, set, frozenset):
         items: Any = value
         return f"{kind.__name__}[{_arms(items, depth)}]"

@@ -24,6 +24,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 from annotated_types import Gt
+from django.utils.functional import SimpleLazyObject, lazystr
 from pydantic import BaseModel, Field
 from typing_extensions import TypeAliasType, TypedDict
 
@@ -63,6 +64,7 @@ from .things import (
     Status,
     Text,
     Tree,
+    Validated,
     WithInitVar,
 )
 
@@ -556,3 +558,38 @@ def _refusal_at(place: Place, value: object) -> str:
     with pytest.raises(SerializationError) as caught:
         codec_for(type(value)).encode(value, place)
     return str(caught.value)
+
+
+class TestDataclassesOfPydantic:
+    def test_their_fields_and_defaults_are_those_of_others(self) -> None:
+        found = back(Validated, Validated(1, [Meter(2)]))
+        assert type(found) is Validated
+        assert found == Validated(1, [Meter(2)])
+        assert codec_for(Validated).decode('{"number":1}', PLACE) == Validated(1, [])
+        with pytest.raises(SerializationError, match="no value for the field number"):
+            codec_for(Validated).decode("{}", PLACE)
+
+
+class TestLazyObjects:
+    def test_one_that_has_loaded_a_row_says_ref(self) -> None:
+        row = things.model_class()()
+        lazy = SimpleLazyObject(lambda: row)
+        assert bool(lazy)
+        assert "Ref[Invoice]" in refusal(str, lazy)
+        assert "booked: list[Ref[Invoice]]" in refusal(Any, [lazy])
+
+    def test_one_that_has_not_is_not_loaded_for_a_text(self) -> None:
+        def load() -> Any:
+            raise AssertionError
+
+        lazy = SimpleLazyObject(load)
+        for annotation in (Any, str, Meter, Celsius, int | str, list[str]):
+            assert "SimpleLazyObject" in refusal(annotation, lazy)
+
+    def test_a_lazy_text_is_told_to_become_one(self) -> None:
+        assert "Call str() on it" in refusal(str, lazystr("a"))
+
+
+def test_a_class_that_was_defined_twice_is_told_as_such() -> None:
+    other = type("Meter", (), {"__module__": Meter.__module__})
+    assert "two classes of one name" in refusal(Meter, other())

@@ -9,6 +9,7 @@ from datetime import date, datetime
 from decimal import Decimal
 from typing import Annotated, Any, Generic, Literal, NamedTuple, NotRequired, TypeVar
 
+import pydantic.dataclasses
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, RootModel
 from typing_extensions import TypedDict
 
@@ -213,6 +214,12 @@ class Codes(RootModel[list[Annotated[str, Field(max_length=3)]]]):
 
 class Page(BaseModel, Generic[T]):
     items: list[T]
+
+
+@pydantic.dataclasses.dataclass
+class Validated:
+    number: int = Field(gt=0)
+    parts: list[Meter] = Field(default_factory=list)
 
 
 class Celsius:
