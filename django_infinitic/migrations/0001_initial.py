@@ -262,7 +262,7 @@ class Migration(migrations.Migration):
                 ("requester", models.JSONField(editable=False, null=True)),
                 ("meta", models.JSONField(default=dict, editable=False)),
                 ("waiting_kind", models.SmallIntegerField(editable=False, null=True)),
-                ("streams", models.IntegerField(db_default=1, default=1, editable=False)),
+                ("streams", models.IntegerField(db_default=2, default=2, editable=False)),
                 ("open", models.TextField(db_default="2", default="2", editable=False)),
                 ("queued", models.IntegerField(db_default=0, default=0, editable=False)),
                 ("properties", models.BinaryField(null=True)),

@@ -59,7 +59,7 @@ class WorkflowInstance(models.Model):
     requester = models.JSONField(null=True, editable=False)
     meta = models.JSONField(default=dict, editable=False)
     waiting_kind = models.SmallIntegerField(null=True, editable=False)
-    streams = models.IntegerField(default=1, db_default=1, editable=False)
+    streams = models.IntegerField(default=2, db_default=2, editable=False)
     open = models.TextField(default="2", db_default="2", editable=False)
     queued = models.IntegerField(default=0, db_default=0, editable=False)
     properties = models.BinaryField(null=True, editable=False)

@@ -137,17 +137,17 @@ class EngineStore(ABC):
     def now(self) -> int:
         """The time of the store."""
 
-    def forget(self, parts: Sequence[int] | None = None) -> None:
+    def forget(self, parts: Sequence[int] | None = None) -> None:  # noqa: B027
         """What was read of these parts (None: all) and not yet consumed is no longer in memory.
 
         `read` never gives a message or timer twice before it is consumed, parked or fired, unless
         it is told so; call it with whatever makes the engine drop what it has read.
         """
 
-    def block(self, instance: str, error: str) -> None:
+    def block(self, instance: str, error: str) -> None:  # noqa: B027
         """Show a running instance as BLOCKED, with the reason (A2)."""
 
-    def note_waits(self, waits: Sequence[NotedWait]) -> None:
+    def note_waits(self, waits: Sequence[NotedWait]) -> None:  # noqa: B027
         """Write what instances wait for, for the lists of people; `kind` None clears it."""
 
     def prune(self, before: int, limit: int = 100) -> int:
@@ -223,7 +223,7 @@ class WorkerStore(ABC):
         released. After 5 s without one anybody takes it all the same (A6)."""
         return None
 
-    def suspect(self, me: int, instance: str | None) -> None:
+    def suspect(self, me: int, instance: str | None) -> None:  # noqa: B027
         """Note the instance that might kill this worker; who marks it dead counts (A2)."""
 
 
@@ -301,7 +301,8 @@ class ClientStore(ABC):
 
     @abstractmethod
     def tasks_of(self, instance: str) -> list[Doc]:
-        """Task rows of an instance: id, service, name, attempt, worker name, ready_at, doc, state."""
+        """Task rows of an instance: id, service, name, attempt, worker (its name), ready_at, doc,
+        state."""
 
     @abstractmethod
     def messages_of(self, instance: str) -> list[Message]:
@@ -316,13 +317,13 @@ class ClientStore(ABC):
     def delegated_name(self, service: str, task: str) -> str | None:
         """The stored name of an open delegated task of a service; None when there is none."""
 
-    def delegated_name(self, service: str, task: str) -> str | None:
-        """The name of the task when such a delegated task is open."""
-        return None
-
     @abstractmethod
     def workers_alive(self) -> list[Doc]:
         """Living workers: name, info."""
+
+    def workers_seen(self) -> list[Doc]:
+        """Workers on record, dead ones too: name, info, seen (when the lease was last renewed)."""
+        return []
 
 
 class Storage(EngineStore, TaskStore, WorkerStore, ClientStore):
