@@ -1,6 +1,7 @@
 """Settings of the example site.
 
-Environment: `DATABASE_URL` (default: `var/demo.sqlite3`), `SECRET_KEY`, `DEBUG`, `ALLOWED_HOSTS`.
+Environment: `DATABASE_URL` (default: `var/demo.sqlite3`), `SECRET_KEY`, `DEBUG`, `ALLOWED_HOSTS`,
+`TRAVEL_SECONDS`.
 There is no `INFINITIC` setting: the package works without one.
 """
 
@@ -73,3 +74,6 @@ TIME_ZONE = "UTC"
 USE_TZ = True
 
 STATIC_URL = "static/"
+
+# How long the tasks of the travel app take: long enough for a kill to fall in the middle.
+TRAVEL_SECONDS = env.float("TRAVEL_SECONDS", default=1.0)

@@ -1,10 +1,12 @@
 """The pages of the example site."""
 
 from django.contrib import admin
-from django.urls import path
-from django.views.generic import TemplateView
+from django.urls import include, path
+
+from testproject.travel import views
 
 urlpatterns = [
-    path("", TemplateView.as_view(template_name="home.html"), name="home"),
+    path("", views.home, name="home"),
+    path("", include("testproject.travel.urls")),
     path("admin/", admin.site.urls),
 ]
