@@ -69,7 +69,8 @@ def refusal_text(refusal: Refusal, place: Place, whole: object) -> str:
     if isinstance(expected, type) and issubclass(kind, expected):
         return (
             f"{text}. An instance of a subclass would come back as {class_name(expected)}: "
-            f"annotate {class_name(type(value))} itself, or a union of the classes."
+            f"declare {class_name(type(value))} itself, or a union of the classes, with a "
+            "discriminator (a Literal field that differs) if it is not at the top of an annotation."
         )
     return f"{text}."
 

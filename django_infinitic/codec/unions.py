@@ -1,8 +1,9 @@
 """Unions: values of one of several annotations.
 
 At the top of an annotation the arm is stored with the value (`ArmsNode`). Anywhere else nothing
-but the JSON itself tells the arm (`UnionNode`): a value is refused when another arm would have
-written the same JSON. `None` beside one other arm needs neither (`OptionalNode`).
+but the JSON itself tells the arm (`UnionNode`): a value is refused when an arm that stands before
+its own would have written the same JSON. `None` beside one other arm needs neither
+(`OptionalNode`).
 """
 
 from __future__ import annotations
@@ -80,8 +81,8 @@ class UnionNode(Node):
 
     def __init__(self, annotation: object, arms: tuple[Node, ...]) -> None:
         self.annotation = annotation
-        # The order in which a union was written does not matter: `A | B == B | A`.
-        self.arms = tuple(sorted(arms, key=lambda arm: render(arm.annotation)))
+        # In written order: of arms that would write the same JSON the first reads it.
+        self.arms = arms
         self._by_class: dict[type, Node] | None = None
 
     @property
@@ -161,16 +162,18 @@ class UnionNode(Node):
         rivals = self.rivals(tree)
         if len(rivals) > 1:
             for rival in rivals:
-                if rival is not arm and _is_ambiguous(arm, rival, tree):
+                if rival is arm:  # what was written first is what reads it
+                    break
+                if _is_ambiguous(arm, rival, tree):
                     self.refuse(value, self._ambiguous(arm, rival))
         return tree
 
     def _ambiguous(self, arm: Node, rival: Node) -> str:
         return (
-            f"holds a {render(arm.annotation)} that is stored as a {render(rival.annotation)} "
-            f"would be: within {render(self.annotation)} nothing tells them apart. Declare a "
-            "discriminator (a Literal field that differs) or the class itself; a union at the top "
-            "of an annotation needs none."
+            f"holds a {render(arm.annotation)} that would come back as a "
+            f"{render(rival.annotation)}: within {render(self.annotation)} nothing tells them "
+            "apart. Declare a discriminator (a Literal field that differs) or the class itself; a "
+            "union at the top of an annotation needs none."
         )
 
     def load(self, tree: Any) -> Any:
@@ -180,10 +183,6 @@ class UnionNode(Node):
         found = self._read(arms, tree)
         if not found:
             self.misfit(tree)
-        if any(not same(found[0][1], other) for _, other in found[1:]):
-            raise Misfit(
-                f"it fits several arms of {render(self.annotation)}: declare a discriminator"
-            )
         return found[0][1]
 
     def _read(self, arms: list[Node], tree: Any) -> list[tuple[Node, Any]]:

@@ -294,10 +294,12 @@ def codec_for(annotation: object) -> ValueCodec:
     """The codec of an annotation; `MISSING`, `Any` and `object` have that of untyped values."""
     if annotation is MISSING or annotation is Any or annotation is object:
         return _UNTYPED
+    # `A | B` equals `B | A`, but of two arms that write the same the first one reads it.
+    key = annotation if isinstance(annotation, type) else (annotation, render(annotation))
     try:
-        codec = _codecs.get(annotation)
+        codec = _codecs.get(key)
         if codec is None:
-            codec = _codecs.setdefault(annotation, ValueCodec(annotation))
+            codec = _codecs.setdefault(key, ValueCodec(annotation))
     except TypeError:  # metadata that has no hash
         return ValueCodec(annotation)
     return codec

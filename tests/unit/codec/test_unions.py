@@ -41,6 +41,14 @@ class Named(TypedDict):
 
 
 @dataclass(frozen=True)
+class Priced:
+    """Reads what `Money` wrote, but would not have written it."""
+
+    amount: Decimal
+    note: str = ""
+
+
+@dataclass(frozen=True)
 class Add:
     left: Expression
     right: Expression
@@ -152,8 +160,7 @@ class TestAtTheTop:
     def test_a_class_that_became_a_union_is_still_read(self) -> None:
         payload = codec_for(Meter).encode(Meter(1), PLACE)
         assert codec_for(Meter | Money).decode(payload, PLACE) == Meter(1)
-        with pytest.raises(SerializationError, match="discriminator"):
-            codec_for(Meter | Foot).decode(payload, PLACE)
+        assert codec_for(Meter | Foot).decode(payload, PLACE) == Meter(1)
 
     def test_an_arm_is_found_when_another_of_its_class_joins_or_leaves(self) -> None:
         one, two = list[int] | str, list[int] | list[str] | str
@@ -168,9 +175,9 @@ class TestAtTheTop:
             with pytest.raises(SerializationError, match=r"os\.system"):
                 codec_for(annotation).decode(payload, PLACE)
 
-    def test_the_order_of_the_arms_does_not_matter(self) -> None:
-        for annotation in (Decimal | float, float | Decimal):
-            assert type(back(annotation, 1)) is Decimal
+    def test_an_int_arrives_as_the_arm_that_stands_first(self) -> None:
+        assert type(back(Decimal | float, 1)) is Decimal
+        assert type(back(float | Decimal, 1)) is float
 
     def test_instances_of_subclasses_are_refused_or_plain(self) -> None:
         assert "LongMeter" in refusal(Meter | Foot, LongMeter(1))
@@ -204,27 +211,42 @@ class TestWithin:
     @pytest.mark.parametrize(
         ("annotation", "value"),
         [
-            (list[Meter | Foot], [Meter(1)]),
             (list[Meter | Foot], [Foot(1)]),
             (dict[str, Meter | Foot], {"a": Foot(1)}),
             (tuple[Meter | Foot, int], (Foot(1), 1)),
-            (list[Low | High], [Low(value=1)]),
             (list[str | datetime], [MIDDAY]),
-            (list[str | datetime], ["2026-07-01T12:00:00"]),
             (list[str | UUID], [uuid4()]),
-            (list[str | bytes], ["YWJj"]),
-            (list[str | Status], ["open"]),
             (list[str | Status], [Status.OPEN]),
-            (list[list[int] | tuple[int, ...]], [[1]]),
             (list[dict[str, int] | Meter], [Meter(1)]),
             (list[Meter | Foot | None], [Foot(1)]),
+            (list[Low | High], [High(value=1)]),
+            (list[str | bytes], [b"abc"]),
+            (list[list[int] | tuple[int, ...]], [(1,)]),
         ],
         ids=repr,
     )
-    def test_what_two_arms_would_read_is_refused_with_the_cure(self, annotation, value) -> None:
+    def test_what_an_arm_before_its_own_would_read_is_refused_with_the_cure(
+        self, annotation, value
+    ) -> None:
         text = refusal(annotation, value)
         assert "discriminator" in text
         assert "or the class itself" in text
+
+    @pytest.mark.parametrize(
+        ("annotation", "value"),
+        [
+            (list[Meter | Foot], [Meter(1)]),
+            (list[Foot | Meter], [Foot(1)]),
+            (list[Low | High], [High(value=1)]),
+            (list[datetime | str], ["2026-07-01T12:00:00"]),
+            (list[bytes | str], ["YWJj"]),
+            (list[Status | str], ["open"]),
+            (list[tuple[int, ...] | list[int]], [[1]]),
+        ],
+        ids=repr,
+    )
+    def test_what_stands_first_reads_what_it_wrote(self, annotation, value) -> None:
+        assert same(back(annotation, value), value)
 
     @pytest.mark.parametrize(
         ("annotation", "value"),
@@ -241,6 +263,10 @@ class TestWithin:
                 ],
                 [Card("1"), Cash("1")],
             ),
+            (list[Meter | Foot], [Meter(1)]),
+            (list[Foot | Meter], [Foot(1)]),
+            (list[str | datetime], ["2026-07-01T12:00:00"]),
+            (list[datetime | str], [MIDDAY, "2026-07-01", "hello"]),
             (list[Meter | Money | None], [Meter(1), None, Money(Decimal(1))]),
             (list[str | datetime], ["hello", "2026-07-01 12:00"]),
             (list[str | bytes], ["hello!"]),
@@ -255,7 +281,7 @@ class TestWithin:
         ],
         ids=repr,
     )
-    def test_what_only_one_arm_reads_comes_back(self, annotation, value) -> None:
+    def test_what_no_earlier_arm_reads_comes_back(self, annotation, value) -> None:
         assert same(back(annotation, value), value)
 
     def test_discriminated_arms_are_read_in_linear_time(self) -> None:
@@ -268,10 +294,9 @@ class TestWithin:
         with pytest.raises(SerializationError, match="does not fit"):
             codec_for(list[Meter | Money]).decode('[{"other":1}]', PLACE)
 
-    def test_a_stored_value_that_a_new_arm_reads_too_is_an_error_rather_than_a_guess(self) -> None:
+    def test_a_stored_value_that_a_new_arm_reads_too_stays_with_the_first(self) -> None:
         payload = codec_for(list[Meter]).encode([Meter(1)], PLACE)
-        with pytest.raises(SerializationError, match="discriminator"):
-            codec_for(list[Meter | Foot]).decode(payload, PLACE)
+        assert codec_for(list[Meter | Foot]).decode(payload, PLACE) == [Meter(1)]
 
 
 class TestMatching:
