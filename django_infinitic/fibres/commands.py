@@ -100,7 +100,11 @@ class Commands(Waits):
         mine = self.state
         if isinstance(target, ById) and target.id == mine.id and target.spec.name == mine.workflow:
             return Own(spec=target.spec)
-        if isinstance(target, ByCustomId) and target.custom_id == mine.custom_id:
+        if (
+            isinstance(target, ByCustomId)
+            and target.custom_id == mine.custom_id
+            and target.spec.name == mine.workflow
+        ):
             return Own(spec=target.spec)
         return target
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any
 
-from django_infinitic.machine import emit, repairs
+from django_infinitic.machine import emit, repairs, timers
 from django_infinitic.machine.state import (
     INSTANCE,
     Method,
@@ -12,20 +13,30 @@ from django_infinitic.machine.state import (
     leaves_of,
 )
 from django_infinitic.machine.statuses import DeferredStatus
-from django_infinitic.machine.waits import Waiting, evaluate
+from django_infinitic.machine.waits import Evaluation, Waiting, evaluate
 
 if TYPE_CHECKING:
     from django_infinitic.machine.turn import Turn
 
+logger = logging.getLogger("django_infinitic.engine")
 Doc = dict[str, Any]
 MAX_WAITING = 10_000
+_DISCARDED = {
+    "limit": f"{MAX_WAITING:,} of them wait already",
+    "unheard": "no open receive matches it, and the channel has buffer=False",
+    "ended": "the instance has ended",
+}
 JOIN_USAGE = -1
 
 
 def message(turn: Turn, doc: Doc) -> None:
+    """A message for a channel: taken by the first wait that wants it, or kept."""
     state = turn.state
     channel, key = doc["channel"], doc.get("key")
-    if state.closed or (key is not None and (channel, key) in state.keys):
+    if key is not None and (channel, key) in state.keys:
+        return
+    if state.closed:
+        discard(turn, channel, turn.step(), doc["value"], "ended")
         return
     if len(state.channels.get(channel, ())) >= MAX_WAITING:
         discard(turn, channel, turn.step(), doc["value"], "limit")
@@ -33,49 +44,76 @@ def message(turn: Turn, doc: Doc) -> None:
     arrival = Waiting(turn.step(), doc["value"], key)
     queue = state.channels.setdefault(channel, [])
     queue.append(arrival)
-    taken = serve_waits(turn, channel, arrival)
+    found = None
+    for method in waiting_for(turn, channel):
+        found = look(turn, method)
+        if any(one.order == arrival.order for _, one in found.takes):
+            break
+    else:
+        found = None
     queue.pop()
-    if not taken or key is not None:
+    if found is None or key is not None:
         turn.record(INSTANCE, msg=[arrival.order, channel, arrival.payload, key])
-    if taken and key is not None:
-        turn.record(INSTANCE, gone=[channel, [arrival.order]])
+    if found is not None:
+        served(turn, method, found)
 
 
-def serve_waits(turn: Turn, channel: str, arrival: Waiting) -> bool:
-    """Offer a message that arrived to the waits, the one that began first first."""
+def waiting_for(turn: Turn, channel: str) -> list[Method]:
+    """The methods whose wait may want a message of a channel, the one that began first first."""
     waiting = [
         method
         for method in turn.state.running()
         if method.wait is not None
+        and not method.wait.checkpoint
         and method.stall is None
         and not method.wait_due
-        and any(receive.data["ch"] == channel for receive in method.receives.values())
+        and any(
+            receive.data["ch"] == channel
+            for receive in map(method.receives.get, leaves_of(method.wait.node))
+            if receive is not None
+        )
     ]
-    for method in sorted(waiting, key=lambda one: one.wait.step if one.wait else 0):
-        if method.wait is None:
-            continue
-        found = evaluate(method.wait.node, leaf_of(turn.state, method, turn.state.step))
-        takes = [(at, one) for at, one in found.takes if one.order == arrival.order]
-        if found.resolution is not None:
-            turn.wake(method, "outcome", tuple(found.takes))
-            return any(one.order == arrival.order for _, one in found.takes)
-        if takes:
-            position, one = takes[0]
-            turn.record(method.stream, took=[turn.state.step, position, one.order, one.payload])
-            return True
-    return False
+    return sorted(waiting, key=lambda one: one.wait.step if one.wait else 0)
+
+
+def look(turn: Turn, method: Method) -> Evaluation:
+    """What the wait of a method has come to by now."""
+    assert method.wait is not None
+    return evaluate(method.wait.node, leaf_of(turn.state, method, turn.state.step))
+
+
+def served(turn: Turn, method: Method, found: Evaluation) -> None:
+    """Give a wait what it can take: it is over, or it goes on with messages in its hands."""
+    if found.resolution is not None:
+        turn.wake(method, "outcome", tuple(found.takes))
+        return
+    for position, message in found.takes:
+        took(turn, method, position, message)
+
+
+def claim(turn: Turn, channel: str, message: Waiting) -> None:
+    """A message is somebody's: nobody else finds it in its channel."""
+    if any(one.order == message.order for one in turn.state.channels.get(channel, ())):
+        turn.record(INSTANCE, gone=[channel, [message.order]])
 
 
 def discard(turn: Turn, channel: str, order: int, payload: str, why: str) -> None:
+    """Drop a message, and say so in the timeline and in the log."""
     turn.record(INSTANCE, note={"discarded": [order, channel, payload, why], "a": turn.now})
-    turn.effects.signals.append(
-        ("message_discarded", {"channel": channel, "why": why, "id": turn.state.id})
+    logger.warning(
+        "Workflow %s (%s): a message on channel %s was discarded: %s",
+        turn.state.workflow,
+        turn.state.id,
+        channel,
+        _DISCARDED[why],
     )
 
 
 def drop_unheard(turn: Turn) -> None:
     """`buffer=False`: what matches no open receive is discarded after each step."""
     state = turn.state
+    if not state.unbuffered or any(one.stall is not None for one in state.running()):
+        return  # what a stalled method has not come to again is heard by it later
     for channel, queue in list(state.channels.items()):
         if not queue or state.buffered(channel):
             continue
@@ -98,8 +136,17 @@ def drop_unheard(turn: Turn) -> None:
 
 def give_back(turn: Turn, channel: str, message: Waiting) -> None:
     """What was taken and never handed out goes back to its place."""
-    turn.offered = True
+    turn.returned.add(channel)
     turn.record(INSTANCE, msg=[message.order, channel, message.payload, message.key])
+
+
+def offer_again(turn: Turn) -> None:
+    """Offer what went back to its place to the waits of others."""
+    channels, turn.returned = turn.returned, set()
+    for channel in sorted(channels):
+        for method in waiting_for(turn, channel):
+            if turn.state.channels.get(channel):
+                served(turn, method, look(turn, method))
 
 
 def give_back_canceled(turn: Turn, method: Method, positions: list[int]) -> None:
@@ -132,7 +179,7 @@ def command_outcome(turn: Turn, doc: Doc, *, task: bool) -> None:
         if command.sequence != doc.get("sequence", command.sequence):
             return
         if command.cancel and status != DeferredStatus.COMPLETED:
-            status = DeferredStatus.CANCELED
+            status, value = DeferredStatus.CANCELED, None
         if status == DeferredStatus.CANCELED and not value:
             value = emit.task_canceled(command)
     arrive(turn, method, doc["p"], status, value)
@@ -140,6 +187,9 @@ def command_outcome(turn: Turn, doc: Doc, *, task: bool) -> None:
 
 def arrive(turn: Turn, method: Method, position: int, status: int, value: Any) -> None:
     """An outcome of a command; wakes the method when its wait is over by it."""
+    command = method.commands[position]
+    if command.last == DeferredStatus.ONGOING and status != DeferredStatus.TIMED_OUT:
+        timers.drop_total_timer(turn, method, position)
     turn.record(method.stream, out=[turn.step(), position, status, value])
     wait = method.wait
     if wait is None or wait.checkpoint or method.wait_due:
@@ -152,13 +202,10 @@ def arrive(turn: Turn, method: Method, position: int, status: int, value: Any) -
     stall = method.stall
     if stall is not None and (stall.wake != "outcome" or not stalled_on(turn, method, stall.step)):
         return
-    found = evaluate(wait.node, leaf_of(turn.state, method, turn.state.step))
-    for at, message in found.takes if found.resolution is None else ():
-        took(turn, method, at, message)
-    if found.resolution is not None:
-        if stall is not None:
-            repairs.unstall(turn, method)
-        turn.wake(method, "outcome", tuple(found.takes))
+    found = look(turn, method)
+    if stall is not None and found.resolution is not None:
+        repairs.unstall(turn, method)
+    served(turn, method, found)
 
 
 def stalled_on(turn: Turn, method: Method, step: int) -> bool:
@@ -170,7 +217,6 @@ def stalled_on(turn: Turn, method: Method, step: int) -> bool:
 
 
 def took(turn: Turn, method: Method, position: int, message: Waiting) -> None:
-    step = turn.step()
-    channel = method.receives[position].data["ch"]
-    turn.record(method.stream, took=[step, position, message.order, message.payload])
-    turn.record(INSTANCE, gone=[channel, [message.order]])
+    """A wait that goes on has taken a message."""
+    turn.record(method.stream, took=[turn.step(), position, message.order, message.payload])
+    claim(turn, method.receives[position].data["ch"], message)

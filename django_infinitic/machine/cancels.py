@@ -51,8 +51,7 @@ def cancel_method(turn: Turn, method: Method, force: bool) -> None:
             turn.record(method.stream, cancel=turn.step())
             told_canceled(turn, method)
         cancel_children(turn, method, force)
-        turn.drop_wakes(method)
-        turn.record(method.stream, end=[turn.step(), ["canceled"]])
+        endings.drop_method(turn, method, ["canceled", None])
         endings.method_ended(turn, method)
         return
     if method.cancel_step is not None:

@@ -12,6 +12,7 @@ from django_infinitic.exceptions import (
     error_from_json,
 )
 from django_infinitic.machine import effects as fx
+from django_infinitic.machine import timers
 from django_infinitic.machine.ids import derived_id
 from django_infinitic.machine.messages import Kind
 from django_infinitic.machine.state import Command, Instance, Method
@@ -64,18 +65,10 @@ def _dispatch(turn: Turn, method: Method, position: int, command: Command, cance
             return
         task(turn, method, position, command, ready_at=turn.now)
     elif command.kind == "child":
-        _child(turn, method, position, command)
+        _child(turn, method, position, command, canceled)
     else:
         _method(turn, method, position, command)
-    if command.data.get("tt") is not None:
-        turn.effects.timers.append(
-            fx.NewTimer(
-                id=total_timer(turn.state, method, position),
-                instance=turn.state.id,
-                due=turn.now + int(command.data["tt"] * 1_000_000),
-                doc={"s": method.stream, "p": position},
-            )
-        )
+    timers.set_total_timer(turn, method, position)
 
 
 def task(turn: Turn, method: Method, position: int, command: Command, ready_at: int) -> None:
@@ -109,9 +102,12 @@ def _requester(turn: Turn, method: Method, position: int) -> Doc:
     return {"i": turn.state.id, "s": method.stream, "p": position}
 
 
-def _child(turn: Turn, method: Method, position: int, command: Command) -> None:
+def _child(turn: Turn, method: Method, position: int, command: Command, canceled: bool) -> None:
     data = command.data
     requester = _requester(turn, method, position)
+    start: Doc = {"method": data["m"], "args": data["a"], "from": requester}
+    if canceled:  # in the very step that dispatched it: it ends without running
+        start["canceled"] = 1
     turn.effects.instances.append(
         fx.NewInstance(
             id=command.id,
@@ -122,7 +118,7 @@ def _child(turn: Turn, method: Method, position: int, command: Command) -> None:
             once=bool(data.get("once")),
             started_by=f"workflow {turn.state.id}",
             requester=requester,
-            start={"method": data["m"], "args": data["a"], "from": requester},
+            start=start,
         )
     )
 
@@ -222,11 +218,6 @@ def _clear(turn: Turn, wake: Wake, data: Doc) -> None:
     old = [one.order for one in turn.state.channels.get(channel, ()) if one.order <= wake.step]
     if old:
         turn.record(0, gone=[channel, old, "cleared"])
-
-
-def total_timer(state: Instance, method: Method, position: int) -> str:
-    """The id of the total timeout of a command."""
-    return derived_id(method.at, state.id, method.id, f"total{position}")
 
 
 def timed_out(state: Instance, command: Command) -> Doc:

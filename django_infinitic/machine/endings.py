@@ -24,20 +24,21 @@ CROWDED = 1000
 """From so many waiting messages on the row of the instance tells their number."""
 
 
+def drop_method(turn: Turn, method: Method, end: list[Any]) -> None:
+    """End a method that does not run to an end of its own."""
+    timers.drop_timers(turn, method, method.wait)
+    turn.drop_wakes(method)
+    turn.record(method.stream, end=[turn.step(), end])
+
+
 def method_ended(turn: Turn, method: Method) -> None:
+    """What follows from the end of a method."""
     end = method.end or ["canceled", None]
     for receive in method.receives.values():
         if receive.slot is not None and not receive.closed:
             arrivals.give_back(turn, receive.data["ch"], receive.slot)
             receive.slot = None
-    for position, command in method.commands.items():
-        if command.kind == "timer" and command.last == DeferredStatus.ONGOING:
-            turn.effects.dropped_timers.append(command.id)
-        elif command.last == DeferredStatus.ONGOING and command.data.get("tt"):
-            turn.effects.dropped_timers.append(emit.total_timer(turn.state, method, position))
-    if method.wait is not None and method.wait.until is not None:
-        turn.effects.dropped_timers.append(timers.wait_timer(turn, method, method.wait.number))
-    timers.unguard_checkpoint(turn, method)
+    timers.drop_timers(turn, method, None)
     if method.cancel_step is not None:
         end = ["canceled", None]
     elif end[0] == "canceled":
@@ -96,15 +97,16 @@ def maybe_close(turn: Turn) -> None:
     if state.closed or state.main_end is None or turn.own or turn.wakes:
         return
     running = list(state.running())
-    if any(one.stall is None or one.stall.saga or one.cancel_step is not None for one in running):
+    if any(
+        one.stall is None or one.stall.saga or one.stall.retries or one.cancel_step is not None
+        for one in running
+    ):
         return
     for method in running:  # they are stalled, and nobody can mend them any more
         if method.stall is None:
             continue
-        turn.record(method.stream, end=[turn.step(), ["failed", method.stall.error]])
+        drop_method(turn, method, ["failed", method.stall.error])
         outcome(turn, method.id, OutcomeStatus.FAILED, {"e": method.stall.error})
-    while turn.own:
-        turn.own.popleft()
     status = closing_status(turn)
     turn.record(INSTANCE, closed=[turn.step(), status, turn.now])
     turn.effects.dropped_tags.extend(sorted(state.tags))
@@ -112,10 +114,10 @@ def maybe_close(turn: Turn) -> None:
 
 
 def closing_status(turn: Turn) -> int:
-    if turn.state.canceling or (turn.state.main_end or [""])[0] == "canceled":
-        return InstanceStatus.CANCELED
-    end = turn.state.main_end or ["failed"]
-    return InstanceStatus.COMPLETED if end[0] == "return" else InstanceStatus.FAILED
+    """The status of the method that started the instance."""
+    kind = (turn.state.main_end or ["failed"])[0]
+    known = {"return": InstanceStatus.COMPLETED, "canceled": InstanceStatus.CANCELED}
+    return known.get(kind, InstanceStatus.FAILED)
 
 
 def forget_short_methods(turn: Turn) -> None:

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from django_infinitic.machine import arrivals, emit, endings, timers
 from django_infinitic.machine import effects as fx
-from django_infinitic.machine import emit, endings
 from django_infinitic.machine.messages import Kind
 from django_infinitic.machine.state import (
     Method,
-    leaf_of,
     leaves_of,
 )
 from django_infinitic.machine.statuses import DeferredStatus, OutcomeStatus
-from django_infinitic.machine.waits import evaluate
 
 if TYPE_CHECKING:
     from django_infinitic.machine.turn import Turn
@@ -40,7 +38,12 @@ def retry_method(turn: Turn, method: Method, *, by_hand: bool = True) -> None:
 
 
 def failed_leaves(turn: Turn, method: Method) -> list[int]:
-    if method.wait is None or (method.stall is not None and method.stall.wake == "cancel"):
+    """The commands that the wait failed by; none when it did not fail by one."""
+    stall = method.stall
+    if method.wait is None or (
+        stall is not None
+        and (stall.wake != "outcome" or not arrivals.stalled_on(turn, method, stall.step))
+    ):
         return []
     return [
         position
@@ -53,28 +56,31 @@ def send_again(turn: Turn, method: Method, position: int) -> bool:
     """Give a failed task a new sequence, or retry a failed child; whether that was possible."""
     command = method.commands[position]
     _, _, value = command.outcomes[-1]
-    if isinstance(value, dict) and value.get("declared"):
+    if isinstance(value, dict) and (value.get("declared") or "usage" in value):
         return False
     if command.kind == "task":
         turn.record(method.stream, out=[turn.step(), position, DeferredStatus.ONGOING, None])
         emit.task(turn, method, position, command, ready_at=turn.now)
+        timers.set_total_timer(turn, method, position)
         return True
     if command.kind in ("child", "method"):
+        status = command.last
         turn.record(method.stream, out=[turn.step(), position, DeferredStatus.ONGOING, None])
+        timers.set_total_timer(turn, method, position)
         target = None if command.kind == "child" else command.id
         if command.kind == "method" and command.data["to"] == "own":
             turn.to_self(Kind.RETRY, {"method": target})
         else:
-            value = command.id if command.kind == "child" else command.data["to_id"]
-            to = "id" if command.kind == "child" else command.data["to"]
+            nobody = {"s": method.stream, "p": position, "status": int(status), "value": value}
             turn.effects.posts.append(
                 fx.Post(
-                    to=to,
+                    to="id" if command.kind == "child" else command.data["to"],
                     workflow=command.data["wf"],
-                    value=value,
+                    value=command.id if command.kind == "child" else command.data["to_id"],
                     kind=Kind.RETRY,
                     doc={"method": target},
                     sender=turn.state.id,
+                    unknown=nobody,  # it has ended meanwhile: it stays as it was
                 )
             )
         return True
@@ -82,7 +88,17 @@ def send_again(turn: Turn, method: Method, position: int) -> bool:
 
 
 def unstall(turn: Turn, method: Method, *, by_hand: bool = True) -> None:
-    turn.record(method.stream, retry=[turn.step(), int(by_hand)])
+    """A stalled method goes on. A time limit that passed while it was stalled counts anew."""
+    timers.drop_retry_timer(turn, method)
+    entry = [turn.step(), int(by_hand)]
+    wait, wake = method.wait, method.stall.wake if method.stall is not None else ""
+    passed = wait is not None and wait.until is not None and wait.until <= turn.now
+    if passed and wake == "outcome" and wait is not None and wait.until is not None:
+        timers.drop_wait_timer(turn, method)
+        entry.append(turn.now + wait.until - wait.at)
+    turn.record(method.stream, retry=entry)
+    if len(entry) > 2:
+        timers.set_wait_timer(turn, method)
     if method.cancel_step is None and by_hand:
         endings.outcome(turn, method.id, OutcomeStatus.ONGOING, {})
 
@@ -91,9 +107,7 @@ def resume_stalled(turn: Turn, method: Method, wake: str) -> None:
     if wake != "outcome" or method.wait is None:
         turn.wake(method, wake)
         return
-    found = evaluate(method.wait.node, leaf_of(turn.state, method, turn.state.step))
-    if found.resolution is not None:
-        turn.wake(method, wake, tuple(found.takes))
+    arrivals.served(turn, method, arrivals.look(turn, method))
 
 
 def retry_tasks(turn: Turn, doc: Doc) -> None:

@@ -6,16 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 from django_infinitic.machine import arrivals, emit, endings, timers
 from django_infinitic.machine import effects as fx
-from django_infinitic.machine.ids import derived_id
 from django_infinitic.machine.properties import difference
 from django_infinitic.machine.state import (
     INSTANCE,
     PROPERTIES,
     Method,
-    leaf_of,
 )
 from django_infinitic.machine.statuses import DeferredStatus, OutcomeStatus
-from django_infinitic.machine.waits import evaluate
 
 if TYPE_CHECKING:
     from django_infinitic.machine.turn import Ran, Turn, Wake
@@ -77,19 +74,12 @@ def begin_wait(turn: Turn, method: Method) -> None:
     timers.unguard_checkpoint(turn, method)
     if method.cancel_step is not None and not method.cancel_told and not wait.shield:
         turn.wake(method, "cancel")
-    elif turn.offered:
-        turn.offered = False
-        found = evaluate(wait.node, leaf_of(turn.state, method, turn.state.step))
-        if found.resolution is not None:
-            turn.wake(method, "outcome", tuple(found.takes))
 
 
 def stall(turn: Turn, method: Method, wake: Wake, ran: Ran) -> None:
+    """The segment leaves no trace but the failure; the messages it took go back."""
     for position, message in wake.takes:
-        receive = method.receives[position]
-        queue = turn.state.channels.get(receive.data["ch"], ())
-        if all(one.order != message.order for one in queue):
-            arrivals.give_back(turn, receive.data["ch"], message)
+        arrivals.give_back(turn, method.receives[position].data["ch"], message)
     body: Doc = {"n": wake.step, "a": wake.at, "e": ran.value, "k": wake.kind}
     if ran.saga:
         body["s"] = 1
@@ -99,7 +89,7 @@ def stall(turn: Turn, method: Method, wake: Wake, ran: Ran) -> None:
     if ran.retry_in is not None:
         turn.effects.timers.append(
             fx.NewTimer(
-                id=derived_id(wake.at, turn.state.id, method.id, f"retry{wake.step}"),
+                id=timers.retry_timer(turn, method, wake.step),
                 instance=turn.state.id,
                 due=wake.at + int(ran.retry_in * 1_000_000),
                 doc={"s": method.stream, "retry": wake.step},

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from django_infinitic.exceptions import WorkflowUnknownError
-from django_infinitic.machine import endings
+from django_infinitic.machine import cancels, endings
 from django_infinitic.machine.state import (
     MAIN,
 )
@@ -21,6 +21,8 @@ def start(turn: Turn, doc: Doc) -> None:
     if turn.state.methods or turn.state.closed or turn.state.streams > MAIN:
         return
     open_method(turn, MAIN, turn.state.id, doc["method"], doc["args"], doc.get("from"))
+    if doc.get("canceled"):
+        cancels.cancel(turn, {"force": False})
     turn.effects.signals.append(("workflow_started", {"tags": sorted(turn.state.tags)}))
 
 
@@ -54,10 +56,15 @@ def join(turn: Turn, doc: Doc) -> None:
     main = turn.state.methods.get(MAIN)
     if main is not None and main.end is None:
         turn.record(MAIN, join=doc["from"])
-        if main.stall is not None:
+        if main.cancel_step is not None:
+            error = cancels.canceled_error(turn, main.id, main.name)
+            endings.tell_one(turn, doc["from"], DeferredStatus.CANCELED, error)
+        elif main.stall is not None and not main.stall.retries:
             endings.tell_one(turn, doc["from"], DeferredStatus.FAILED, main.stall.error)
     elif turn.state.main_end is not None:
         status, value = endings.told(turn.state.main_end)
+        if status == DeferredStatus.CANCELED:
+            value = cancels.canceled_error(turn, turn.state.id, doc["method"])
         endings.tell_one(turn, doc["from"], status, value)
 
 

@@ -6,6 +6,7 @@ writer of what an entry records, in a live run and when a cold instance is loade
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -275,13 +276,7 @@ def _segment(state: Instance, stream: int, body: Doc) -> None:
     for kind, name, data in segment.commands:
         method.positions += 1
         _commanded(state, method, segment, kind, name, data)
-    for _, position, order, payload in segment.takes:
-        method.receives[position].slot = Waiting(order, payload)
-    for position in segment.given:
-        receive = method.receives[position]
-        if receive.slot is not None:
-            receive.last, receive.slot = receive.slot, None
-            receive.count += 1
+    _handed_out(method, segment)
     method.wait = None
     if segment.wait is not None:
         method.wait = Wait.from_json(segment.wait, segment.step, segment.at)
@@ -289,6 +284,23 @@ def _segment(state: Instance, stream: int, body: Doc) -> None:
     method.end = segment.end
     if segment.end is not None:
         state.head_changed = True
+
+
+def _handed_out(method: Method, segment: Segment) -> None:
+    """What the receives took and gave: each slot is emptied before it is filled again."""
+    taken: dict[int, deque[Waiting]] = {}
+    for _, position, order, payload in segment.takes:
+        taken.setdefault(position, deque()).append(Waiting(order, payload))
+    for position in segment.given:
+        receive = method.receives[position]
+        if receive.slot is None and taken.get(position):
+            receive.slot = taken[position].popleft()
+        if receive.slot is not None:
+            receive.last, receive.slot = receive.slot, None
+            receive.count += 1
+    for position, left in taken.items():
+        if left and not method.receives[position].closed:
+            method.receives[position].slot = left.popleft()
 
 
 def _commanded(
@@ -351,13 +363,15 @@ def _stalled(state: Instance, stream: int, body: Doc) -> None:
 
 
 def _retried(state: Instance, stream: int, body: list[int]) -> None:
-    step, by_hand = body
+    step, by_hand, *until = body
     _touch(state, step)
     method = state.methods.get(stream)
     if method is not None:
         method.stall = None
         if by_hand:
             method.retries = 0
+        if until and method.wait is not None:
+            method.wait.until = until[0]
 
 
 def _joined(state: Instance, stream: int, body: Doc) -> None:

@@ -91,7 +91,7 @@ class Turn:
         self.entries: dict[int, list[Doc]] = {}
         self.own: deque[Message] = deque()
         self.checkpoints: list[int] = []
-        self.offered = False
+        self.returned: set[str] = set()
         if state.shown is None and state.step:  # loaded; a fresh one has its version to tell
             state.shown = endings.head_key(self)
         self.wakes: deque[tuple[int, str, tuple[tuple[int, Waiting], ...]]] = deque()
@@ -121,10 +121,17 @@ class Turn:
         _HANDLERS[message.kind](self, message.doc)
 
     def wake(self, method: Method, kind: str, takes: tuple[tuple[int, Waiting], ...] = ()) -> None:
+        """Let a method run. The messages it takes are its own from now on."""
         method.wait_due = True
+        for position, message in takes:
+            arrivals.claim(self, method.receives[position].data["ch"], message)
         self.wakes.append((method.stream, kind, takes))
 
     def drop_wakes(self, method: Method) -> None:
+        """It does not run after all: the messages it was to take go back to their places."""
+        for stream, _, takes in self.wakes:
+            for position, message in takes if stream == method.stream else ():
+                arrivals.give_back(self, method.receives[position].data["ch"], message)
         self.wakes = deque(one for one in self.wakes if one[0] != method.stream)
         method.wait_due = False
 
@@ -137,6 +144,9 @@ class Turn:
         while True:
             if self.own:
                 self._handle(self.own.popleft())
+                continue
+            if self.returned:
+                arrivals.offer_again(self)
                 continue
             if not self.wakes:
                 arrivals.drop_unheard(self)
@@ -157,8 +167,8 @@ class Turn:
         if ran.kind == "stall":
             segments.stall(self, method, wake, ran)
             return
-        if method.wait is not None and method.wait.until is not None and wake.kind != "timeout":
-            self.effects.dropped_timers.append(timers.wait_timer(self, method, method.wait.number))
+        if wake.kind != "timeout":
+            timers.drop_wait_timer(self, method)
         if wake.kind == "cancel" and method.wait is not None:
             for position in leaves_of(method.wait.node):
                 command = method.commands[position]
@@ -168,22 +178,15 @@ class Turn:
         emit.commands(self, method, wake, ran)
         if ran.kind != "wait":
             endings.method_ended(self, method)
-        elif method.wait is not None and method.wait.until is not None:
-            self.effects.timers.append(
-                fx.NewTimer(
-                    id=timers.wait_timer(self, method, method.wait.number),
-                    instance=self.state.id,
-                    due=method.wait.until,
-                    doc={"s": method.stream, "w": method.wait.number},
-                )
-            )
+        else:
+            timers.set_wait_timer(self, method)
         arrivals.drop_unheard(self)
         if ran.kind == "wait" and method.wait is not None and method.end is None:
             segments.begin_wait(self, method)
 
     def resume_checkpoints(self, streams: list[int]) -> None:
         """After the commit of a checkpoint its method goes on."""
-        for stream in streams:
+        for stream in dict.fromkeys(streams):
             method = self.state.methods.get(stream)
             if method is not None and method.wait is not None and method.wait.checkpoint:
                 self.wake(method, "checkpoint")

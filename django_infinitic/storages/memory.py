@@ -73,7 +73,7 @@ class MemoryStorage(Storage):
         self._lock = threading.RLock()
         self.me = 0
 
-    # -- engine -------------------------------------------------------------------------------
+    # -- engine ----------------------------------------------------------------------------
 
     def now(self) -> int:
         return self._clock()
@@ -84,6 +84,8 @@ class MemoryStorage(Storage):
         counts: dict[int, int] = {}
         found = []
         for row in self._t.messages.values():
+            if row.part & 255 == STARTER_LANE:
+                continue
             if row.part in wanted and not row.parked and counts.get(row.part, 0) < limit:
                 counts[row.part] = counts.get(row.part, 0) + 1
                 found.append(row.message)
@@ -313,7 +315,7 @@ class MemoryStorage(Storage):
     def _runs(self, instance: str) -> bool:
         return self._t.instances[instance].closed_at is None
 
-    # -- tasks ----------------------------------------------------------------------------------
+    # -- tasks -----------------------------------------------------------------------------
 
     def claim(self, services: Sequence[str] | None, limit: int) -> list[ClaimedTask]:
         self._fence()
@@ -329,6 +331,7 @@ class MemoryStorage(Storage):
         claimed = []
         for task in ready[:limit]:
             task.state, task.worker = 1, self.me
+            task.ready_at = now  # from now on: since when it runs
             task.attempt += 1
             new = task.new
             claimed.append(
@@ -393,15 +396,19 @@ class MemoryStorage(Storage):
             default=None,
         )
 
-    # -- ownership --------------------------------------------------------------------------------
+    # -- ownership -------------------------------------------------------------------------
 
     def register(self, name: str, info: Doc) -> int:
         me = next(self._ids)
-        self._t.workers[me] = {"id": me, "name": name, "info": info, "dead": False}
+        seen = self._clock()
+        self._t.workers[me] = {"id": me, "name": name, "info": info, "dead": False, "seen": seen}
         return me
 
     def renew(self, me: int) -> bool:
-        return not self._t.workers[me]["dead"]
+        row = self._t.workers[me]
+        if not row["dead"]:
+            row["seen"] = self._clock()
+        return not row["dead"]
 
     def reap(self, dead: int | None = None) -> list[int]:
         if dead is None or self._t.workers[dead]["dead"]:
@@ -444,7 +451,7 @@ class MemoryStorage(Storage):
         self.me = new
         return new
 
-    # -- clients --------------------------------------------------------------------------------
+    # -- clients ---------------------------------------------------------------------------
 
     def _new_instance(
         self,
@@ -591,6 +598,9 @@ class MemoryStorage(Storage):
 
     def workers_alive(self) -> list[Doc]:
         return [one for one in self._t.workers.values() if not one["dead"]]
+
+    def workers_seen(self) -> list[Doc]:
+        return list(self._t.workers.values())
 
 
 def other_method(workflow: str, custom_id: str, held: str, asked: str) -> str:
