@@ -89,6 +89,15 @@ class TaskRecord(NamedTuple):
     body: bytes
 
 
+class RetriedRecord(NamedTuple):
+    """An own attempt that failed and is tried again: its row is freed, with a new document."""
+
+    id: str
+    attempt: int
+    ready_at: int
+    body: bytes
+
+
 class TimerRecord(NamedTuple):
     """A row of `timer`; its part is its instance's."""
 
@@ -132,6 +141,9 @@ class Batch:
     consumed: list[int] = field(default_factory=list)
     parked: list[int] = field(default_factory=list)
     done: list[tuple[str, int]] = field(default_factory=list)
+    retried: list[RetriedRecord] = field(default_factory=list)
+    delegated: list[tuple[str, int]] = field(default_factory=list)
+    """(task, attempt): its method has returned, and it waits for somebody now."""
     timers_gone: list[str] = field(default_factory=list)
     events: list[EventRecord] = field(default_factory=list)
     children: list[InstanceRecord] = field(default_factory=list)
@@ -162,6 +174,11 @@ class Batch:
             self.consumed += turn.consumed
             self.parked += turn.parked
             self.done += turn.done_tasks
+            self.retried += (
+                RetriedRecord(one.id, one.attempt, one.ready_at, pack(one.doc))
+                for one in turn.retried_tasks
+            )
+            self.delegated += turn.delegated_tasks
             self.canceled += turn.canceled_tasks
             self.expired += turn.expired_tasks
             self.tags_ended += ((turn.instance, tag) for tag in turn.dropped_tags)
@@ -180,6 +197,8 @@ class Batch:
         self.consumed.sort()
         self.parked.sort()
         self.done.sort()
+        self.retried.sort()
+        self.delegated.sort()
         self.timers_gone.sort()
         self.events.sort(key=itemgetter(0, 1, 2))
         self.timers = sorted(timers.values())
