@@ -8,7 +8,7 @@ value is read back when it is written.
 from __future__ import annotations
 
 import warnings
-from typing import Any, get_origin
+from typing import Annotated, Any, get_args, get_origin
 
 from pydantic import ConfigDict, PydanticSchemaGenerationError, PydanticUserError, TypeAdapter
 from pydantic import ValidationError as PydanticValidationError
@@ -17,16 +17,13 @@ from pydantic_core import PydanticSerializationError, to_json
 from django_infinitic.codec.node import Node
 from django_infinitic.codec.refusals import Misfit
 from django_infinitic.codec.sameness import same
-from django_infinitic.codec.words import render
+from django_infinitic.codec.words import render, type_name
 
 __all__ = ["ForeignNode", "Unsupported"]
 
-_CONFIG = ConfigDict(
-    ser_json_bytes="base64",
-    val_json_bytes="base64",
-    ser_json_inf_nan="constants",
-    arbitrary_types_allowed=False,
-)
+_CONFIG = ConfigDict(ser_json_bytes="base64", val_json_bytes="base64", ser_json_inf_nan="constants")
+# Of a class that pydantic does not know metadata may say how it is stored.
+_ANNOTATED = ConfigDict(**_CONFIG, arbitrary_types_allowed=True)
 
 
 class Unsupported(Exception):
@@ -49,7 +46,8 @@ class ForeignNode(Node):
             self._adapter: TypeAdapter[Any] = _adapter(annotation)
         except (PydanticSchemaGenerationError, PydanticUserError, TypeError) as error:
             raise Unsupported(render(annotation), _why(error)) from error
-        origin = get_origin(annotation) or annotation
+        bare = get_args(annotation)[0] if get_origin(annotation) is Annotated else annotation
+        origin = get_origin(bare) or bare
         self._class = origin if isinstance(origin, type) else None
         if inner is not None:
             self.classes = inner.classes
@@ -79,11 +77,11 @@ class ForeignNode(Node):
             tree = self._adapter.dump_python(value, mode="json", warnings="error")
             found = self.load(tree)
         except (PydanticSerializationError, UnicodeError, Misfit) as error:
-            self.refuse(value, f"holds a {type(value).__name__} that does not come back: {error}")
+            self.refuse(value, f"holds {type_name(value)} that does not come back: {error}")
         if type(found) is not type(value):
             self.refuse(value)
         if not self._equal(found, value, tree):
-            self.refuse(value, f"holds a {type(value).__name__} that does not come back equal.")
+            self.refuse(value, f"holds {type_name(value)} that does not come back equal.")
         return tree
 
     def _equal(self, found: Any, value: Any, tree: Any) -> bool:
@@ -124,7 +122,8 @@ def _adapter(annotation: Any) -> TypeAdapter[Any]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of metadata that is not pydantic's
         try:
-            return TypeAdapter(annotation, config=_CONFIG)
+            config = _ANNOTATED if get_origin(annotation) is Annotated else _CONFIG
+            return TypeAdapter(annotation, config=config)
         except PydanticUserError as error:
             if error.code != "type-adapter-config-unused":
                 raise

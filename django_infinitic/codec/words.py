@@ -105,7 +105,7 @@ def render(annotation: object) -> str:
     if isinstance(annotation, TypeAliasType):
         return render(annotation.__value__) if _is_union(annotation.__value__) else str(annotation)
     origin = get_origin(annotation)
-    if origin is None:
+    if origin is None or origin is annotation:
         if isinstance(annotation, type):
             return class_name(annotation)
         return str(annotation)

@@ -215,6 +215,7 @@ class TestWithin:
             (dict[str, Meter | Foot], {"a": Foot(1)}),
             (tuple[Meter | Foot, int], (Foot(1), 1)),
             (list[str | datetime], [MIDDAY]),
+            (list[datetime | str], ["2026-07-01T12:00:00"]),
             (list[str | UUID], [uuid4()]),
             (list[str | Status], [Status.OPEN]),
             (list[dict[str, int] | Meter], [Meter(1)]),
@@ -237,11 +238,12 @@ class TestWithin:
         [
             (list[Meter | Foot], [Meter(1)]),
             (list[Foot | Meter], [Foot(1)]),
-            (list[Low | High], [High(value=1)]),
-            (list[datetime | str], ["2026-07-01T12:00:00"]),
-            (list[bytes | str], ["YWJj"]),
-            (list[Status | str], ["open"]),
-            (list[tuple[int, ...] | list[int]], [[1]]),
+            (list[Low | High], [Low(value=1)]),
+            (list[str | datetime], ["2026-07-01T12:00:00"]),
+            (list[datetime | str], [MIDDAY, "2026-07-01", "hello"]),
+            (list[str | bytes], ["YWJj"]),
+            (list[str | Status], ["open"]),
+            (list[list[int] | tuple[int, ...]], [[1]]),
         ],
         ids=repr,
     )
@@ -297,6 +299,16 @@ class TestWithin:
     def test_a_stored_value_that_a_new_arm_reads_too_stays_with_the_first(self) -> None:
         payload = codec_for(list[Meter]).encode([Meter(1)], PLACE)
         assert codec_for(list[Meter | Foot]).decode(payload, PLACE) == [Meter(1)]
+
+    def test_the_written_order_counts_although_the_unions_are_equal(self) -> None:
+        assert list[Meter | Foot] == list[Foot | Meter]
+        payload = codec_for(list[Meter | Foot]).encode([Meter(1)], PLACE)
+        assert codec_for(list[Foot | Meter]).decode(payload, PLACE) == [Foot(1)]
+        assert codec_for(list[Meter | Foot]).decode(payload, PLACE) == [Meter(1)]
+
+    def test_what_only_a_later_arm_would_write_just_so_is_read_by_that(self) -> None:
+        payload = codec_for(list[Money]).encode([Money(Decimal(1))], PLACE)
+        assert codec_for(list[Priced | Money]).decode(payload, PLACE) == [Money(Decimal(1))]
 
 
 class TestMatching:
