@@ -8,6 +8,7 @@ from django_infinitic.codec.places import Place
 from django_infinitic.codec.words import (
     class_name,
     class_of,
+    classes_in,
     is_model,
     is_storable_class,
     render,
@@ -59,19 +60,22 @@ def refusal_text(refusal: Refusal, place: Place, whole: object) -> str:
     if refusal.because:
         return f"{where} {refusal.because}"
     text = f"{where} holds {type_name(value)} where {render(refusal.annotation)} is annotated"
-    expected = refusal.annotation
     kind = type(value)
-    if isinstance(expected, type) and class_name(kind) == class_name(expected):
-        return (
-            f"{text}. These are two classes of one name: the module was loaded twice, or the "
-            "class was defined anew. Restart the process."
-        )
-    if isinstance(expected, type) and issubclass(kind, expected):
-        return (
-            f"{text}. An instance of a subclass would come back as {class_name(expected)}: "
-            f"declare {class_name(type(value))} itself, or a union of the classes, with a "
-            "discriminator (a Literal field that differs) if it is not at the top of an annotation."
-        )
+    for expected in classes_in(refusal.annotation):
+        if class_name(kind) == class_name(expected):
+            if kind is expected:
+                continue
+            return (
+                f"{text}. These are two classes of one name: the module was loaded twice, or the "
+                "class was defined anew. Restart the process."
+            )
+        if issubclass(kind, expected) and expected is not object:
+            return (
+                f"{text}. An instance of a subclass would come back as {class_name(expected)}: "
+                f"declare {class_name(kind)} itself, or a union of the classes, with a "
+                "discriminator (a Literal field that differs) if it is not at the top of an "
+                "annotation."
+            )
     return f"{text}."
 
 

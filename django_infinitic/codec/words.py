@@ -19,6 +19,7 @@ __all__ = [
     "arm_name",
     "class_name",
     "class_of",
+    "classes_in",
     "is_model",
     "is_storable_class",
     "render",
@@ -36,6 +37,17 @@ def class_name(cls: type) -> str:
     module = getattr(cls, "__module__", None)
     name = getattr(cls, "__qualname__", None) or repr(cls)
     return name if module in (None, "builtins") else f"{module}.{name}"
+
+
+def classes_in(annotation: object) -> list[type]:
+    """The classes whose instances an annotation takes: of a union those of its arms."""
+    if _is_union(annotation):
+        return [cls for arm in get_args(annotation) for cls in classes_in(arm)]
+    origin = get_origin(annotation)
+    if origin is Annotated:
+        return classes_in(get_args(annotation)[0])
+    cls = annotation if origin is None else origin
+    return [cls] if isinstance(cls, type) else []
 
 
 def arm_name(annotation: object) -> str:

@@ -25,7 +25,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from annotated_types import Gt
 from django.utils.functional import SimpleLazyObject, lazystr
-from pydantic import BaseModel, Field
+from pydantic import AfterValidator, BaseModel, Field
 from typing_extensions import TypeAliasType, TypedDict
 
 from django_infinitic.codec import Place, codec_for, same
@@ -385,9 +385,25 @@ class TestWhatIsRefused:
     def test_keys_that_may_be_personal_are_not_shown(self) -> None:
         assert "ann@" not in refusal(dict[str, int], {"ann@example.org": "x"})
 
-    def test_an_instance_of_a_subclass_is_told_as_such(self) -> None:
-        text = refusal(Meter, LongMeter(1))
+    @pytest.mark.parametrize(
+        ("annotation", "value"),
+        [
+            (Meter, LongMeter(1)),
+            (Meter | None, LongMeter(1)),
+            (Meter | Money, LongMeter(1)),
+            (list[Meter | Money | None], [LongMeter(1)]),
+            (Annotated[Meter, "documented"], LongMeter(1)),
+            (Annotated[Meter | None, AfterValidator(lambda value: value)], LongMeter(1)),
+            (dict[str, int], OrderedDict(a=1)),
+            (tuple[int, ...], Point(1)),
+            (Decimal, type("Cents", (Decimal,), {})(1)),
+        ],
+        ids=repr,
+    )
+    def test_an_instance_of_a_subclass_is_told_as_such(self, annotation, value) -> None:
+        text = refusal(annotation, value)
         assert "An instance of a subclass would come back as" in text
+        assert "discriminator" in text
 
     def test_values_are_not_shown(self) -> None:
         for annotation, value in [(int, "hunter2"), (Literal["a"], "hunter2"), (Status, "hunter2")]:
