@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from decimal import Decimal
+from uuid import UUID
 
 from django.utils import timezone
 
@@ -146,5 +147,5 @@ def record_end(end: WorkflowEnd) -> None:
     """Hears of every end of a workflow of this app, and when one stalls."""
     status = _AT_THE_END.get(end.status)
     if status is not None:
-        trips = Trip.objects.filter(workflow_id=end.workflow_id)
+        trips = Trip.objects.filter(workflow=UUID(end.workflow_id))
         trips.update(status=status, reason=end.error)
