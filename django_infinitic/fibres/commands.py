@@ -199,7 +199,9 @@ class Commands(Waits):
                 if isinstance(value, Coroutine):
                     value.close()
                     raise InvalidInlineError("inline() takes no async function: call a plain one.")
-            return {"v": codec.encode(value, place)}
+            # `-> None` drops what is returned, as it does for tasks and methods.
+            nothing = codec.annotation in (None, type(None))
+            return {"v": "null" if nothing else codec.encode(value, place)}
         except (UsageError, SerializationError) as error:
             kind = next(
                 (one for one in _REFUSALS if isinstance(error, _REFUSALS[one])), "UsageError"

@@ -42,10 +42,8 @@ def attach(state: Instance, spec: WorkflowSpec) -> None:
     def matches(data: dict[str, Any], payload: str) -> bool:
         codec = channels[data["ch"]].codec
         wanted = data.get("of")
-        if wanted is not None:
-            arm = codec.arm(payload)
-            if arm is not None and arm != wanted:
-                return False
+        if wanted is not None and not codec.matches(payload, wanted):
+            return False
         path = data.get("jp")
         return path is None or filters.query(path)(codec.view(payload))
 
@@ -133,6 +131,10 @@ class Runs:
             last_failure=run.failure(error),
         )
         return Ran("declared", _failed(run.state, run.method, nested, declared).to_json())
+
+    def stalled(self, state: Instance, wake: Wake, error: BaseException) -> Ran:
+        """What a segment comes to that may not be run: its method stalls with this error."""
+        return self._stalled(state, state.methods[wake.stream], error, None)
 
     def _stalled(
         self,
