@@ -147,6 +147,10 @@ class EngineStore(ABC):
     def block(self, instance: str, error: str) -> None:  # noqa: B027
         """Show a running instance as BLOCKED, with the reason (A2)."""
 
+    def unblock(self, instance: str) -> None:
+        """A person repairs a blocked instance: it runs again, its crashes are forgotten, and its
+        parked messages are read again, in order (B9)."""
+
     def note_waits(self, waits: Sequence[NotedWait]) -> None:  # noqa: B027
         """Write what instances wait for, for the lists of people; `kind` None clears it."""
 

@@ -58,6 +58,24 @@ class SqlUpkeep(SqlStorage):
                 [int(InstanceStatus.BLOCKED), error, self.key(instance)],
             )
 
+    def unblock(self, instance: str) -> None:
+        """A person repairs a blocked instance: it runs again, its crashes are forgotten, and its
+        parked messages are read again, in order (B9)."""
+        key = self.key(instance)
+        with self.session.transaction() as sql:
+            self.fence(sql)
+            sql.run(
+                "UPDATE infinitic_instance SET status = %s, crashes = 0, error = ''"
+                " WHERE id = %s AND status = %s",
+                [int(InstanceStatus.RUNNING), key, int(InstanceStatus.BLOCKED)],
+            )
+            sql.run(
+                "UPDATE infinitic_message SET parked = false WHERE instance = %s AND parked", [key]
+            )
+            part = sql.row("SELECT part FROM infinitic_instance WHERE id = %s", [key])
+        if part is not None:
+            self.forget([int(part[0])])
+
     def note_waits(self, waits: Sequence[NotedWait]) -> None:
         """Write what instances wait for, for the lists of people; `kind` None clears it."""
         with self.session.transaction() as sql:

@@ -7,19 +7,21 @@ batch (A8): a definite rollback sends the same value again, the fibres stay.
 from __future__ import annotations
 
 import logging
+import time
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
+from django_infinitic.conf import settings
 from django_infinitic.exceptions import UnknownWorkflowError, UnknownWorkflowVersionError
 from django_infinitic.fibres import Runs, attach
 from django_infinitic.machine.effects import Effects, NewTask, Retried
 from django_infinitic.machine.load import fold
 from django_infinitic.machine.messages import Kind, Message
 from django_infinitic.machine.state import Instance
-from django_infinitic.machine.statuses import DeferredStatus
-from django_infinitic.machine.turn import Turn
+from django_infinitic.machine.statuses import DeferredStatus, InstanceStatus
+from django_infinitic.machine.turn import Ran, Turn, Wake
 from django_infinitic.registry import registry
 from django_infinitic.storages.base import (
     ClaimedTask,
@@ -32,11 +34,20 @@ from django_infinitic.storages.base import (
     UnknownOutcome,
     WriteSet,
 )
+from django_infinitic.storages.documents import part_of
+from django_infinitic.worker import notices
 from django_infinitic.worker.execution import Verdict
 from django_infinitic.worker.failpoints import failpoint
+from django_infinitic.worker.watchdog import SegmentTimeout, Watchdog
 
 logger = logging.getLogger("django_infinitic.engine")
 Doc = dict[str, Any]
+Results = list[tuple[ClaimedTask, Verdict]]
+READ_PAUSE = 0.005
+"""Seconds without a read while the child's results alone keep the engine busy (B7)."""
+SINGLE_FILE = 20
+"""Batches of one instance each that prove the parts of a dead worker (A2)."""
+REPAIRS = (Kind.RETRY, Kind.CANCEL)
 CANCELED = int(DeferredStatus.CANCELED)
 Notify = Callable[[str, str, str, Doc], None]
 """Told after a commit: workflow, instance, signal and its fields."""
@@ -48,14 +59,27 @@ class Colocated(Protocol):
     def reserve(self, service: str, name: str) -> bool:
         """Take a slot for a task about to be committed; False: none is free, or not served."""
 
+    def unreserve(self, service: str, name: str) -> None:
+        """The task was not committed after all."""
+
     def send(self, tasks: Sequence[ClaimedTask]) -> None:
         """Run these, whose slots are reserved."""
 
     def results(self) -> Sequence[tuple[ClaimedTask, Verdict]]:
         """What has ended since the last call."""
 
+    def give_back(self, results: Iterable[tuple[ClaimedTask, Verdict]]) -> None:
+        """The engine could not use these after all: they come again."""
+
+    def spill(self, results: Iterable[tuple[ClaimedTask, Verdict]]) -> None:
+        """Report these through the store."""
+
     def lost(self) -> None:
         """The engine owns nothing any more: reports go through the store from now on."""
+
+    @property
+    def results_ready(self) -> bool:
+        """Whether `results` would give any."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,9 +120,14 @@ class Engine:
         observe: Callable[[Effects], None] | None = None,
         keep_live: bool = True,
         colocated: Colocated | None = None,
+        watchdog: Watchdog | None = None,
     ) -> None:
         self.store = store
         self.parts: Sequence[int] = ()
+        self.single_file = 0
+        """Batches that are still of one instance each, noted as suspect before."""
+        self.unknown_version: Callable[[str, int], bool] = lambda instance, version: False
+        """Told of an instance whose version is not known here; True: its part is given away."""
         self._cache: OrderedDict[str, Instance] = OrderedDict()
         self._cache_size = cache_size
         self._limit = limit
@@ -109,18 +138,25 @@ class Engine:
         self._observe = observe
         self._checkpoints: dict[str, list[int]] = {}
         self._unsent: list[tuple[Effects, Turn | None]] = []
+        self._watchdog = watchdog
+        self._held: dict[str, list[Message]] = {}
+        self._condemned: dict[str, int] = {}
+        self._segment_of: tuple[str, int] = ("", 0)
+        self._blocked: set[str] = set()
+        self._read_at = 0.0
+        self._last: Inputs = Inputs(now=0)
 
-    # -- one batch --------------------------------------------------------------------------
+    # -- one batch -------------------------------------------------------------------------
 
     def run_once(self) -> Progress:
         """Read, step and write one batch."""
         if self._unsent:
             self._commit(self._unsent)
             return Progress(True)
-        inputs = self.store.read(self.parts, self._limit)
+        inputs = self._read()
         failpoint("engine.after_read")
-        work = _by_instance(inputs)
-        results: dict[str, list[tuple[ClaimedTask, Verdict]]] = {}
+        work = self._work(inputs)
+        results: dict[str, Results] = {}
         if self._colocated is not None:
             for task, verdict in self._colocated.results():
                 work.setdefault(task.instance, [])
@@ -128,16 +164,113 @@ class Engine:
         for instance in self._checkpoints:
             work.setdefault(instance, [])
         if not work:
+            self.single_file = 0
             return Progress(False, inputs.next_due)
+        if self.single_file:
+            self._single_out(work, results)
         self._load([one for one in work if one not in self._cache])
         failpoint("engine.after_load")
         turns: list[tuple[Effects, Turn | None]] = []
         for instance, messages in work.items():
-            own = results.get(instance, ())
-            turns.append(self._step(instance, messages, own, inputs.now))
+            own = results.get(instance, [])
+            try:
+                turn = self._step(instance, messages, own, inputs.now)
+            except SegmentTimeout:
+                self._interrupted(instance, messages, own)
+                continue
+            if turn is not None:
+                turns.append(turn)
         failpoint("engine.after_step")
-        self._commit(turns)
+        if turns:
+            self._commit(turns)
+        self._end_single_file()
         return Progress(True, inputs.next_due)
+
+    @property
+    def unsent(self) -> bool:
+        """Whether a batch was rolled back and is to be sent again."""
+        return bool(self._unsent)
+
+    def hint(self) -> None:
+        """Something may have arrived: read at the next batch."""
+        self._read_at = 0.0
+
+    def _read(self) -> Inputs:
+        """One read; none for a moment while the child's results keep the engine busy."""
+        if self._colocated is None:
+            return self.store.read(self.parts, self._limit)
+        now = time.monotonic()
+        passed = now - self._read_at
+        if passed < READ_PAUSE and (self._colocated.results_ready or self._checkpoints):
+            last = self._last
+            return Inputs(now=last.now + round(passed * 1_000_000), next_due=last.next_due)
+        self._last = self.store.read(self.parts, self._limit)
+        self._read_at = now if self._last.complete else 0.0
+        return self._last
+
+    def _work(self, inputs: Inputs) -> dict[str, list[Message]]:
+        """What is to be done by instance: what was held back before, then what was read."""
+        work = _by_instance(inputs)
+        if not self._held:
+            return work
+        held, self._held = self._held, {}
+        for instance, messages in work.items():
+            known = {one.row for one in held.get(instance, ()) if one.row is not None}
+            fresh = [one for one in messages if one.row is None or one.row not in known]
+            held.setdefault(instance, []).extend(fresh)
+        return held
+
+    # -- what is dangerous ------------------------------------------------------------------
+
+    def _single_out(self, work: dict[str, list[Message]], results: dict[str, Results]) -> None:
+        """Keep one instance of the work, noted as suspect; the rest is held back."""
+        first = next(iter(work))
+        for instance in list(work):
+            if instance != first:
+                messages = work.pop(instance)
+                if messages:
+                    self._held[instance] = messages
+                if instance in results and self._colocated is not None:
+                    self._colocated.give_back(results.pop(instance))
+        self._suspect(first)
+
+    def _end_single_file(self) -> None:
+        if self.single_file:
+            self.single_file -= 1
+            if not self.single_file:
+                self._suspect(None)
+
+    def _suspect(self, instance: str | None) -> None:
+        suspect = getattr(self.store, "suspect", None)
+        if suspect is not None:
+            suspect(self.store.me, instance)  # type: ignore[attr-defined]
+
+    def _interrupted(self, instance: str, messages: list[Message], results: Results) -> None:
+        """Workflow code ran for too long: the instance is stepped again, and stalls (A2)."""
+        assert self._watchdog is not None
+        self._watchdog.leave()
+        self._condemned[instance] = self._segment_of[1]
+        logger.error(
+            "The code of workflow instance %s ran for more than %g s without a wait; its method "
+            "stalls.",
+            instance,
+            self._watchdog.limit,
+        )
+        self.drop(instance)
+        self._held[instance] = messages
+        if results and self._colocated is not None:
+            self._colocated.give_back(results)
+
+    def _repair(self, instance: str, messages: list[Message]) -> Effects | None:
+        """Messages of a blocked instance are parked; a repair un-parks them (B9)."""
+        if any(one.kind in REPAIRS for one in messages):
+            self._cache.pop(instance, None)
+            self._blocked.discard(instance)
+            self.store.unblock(instance)
+            return None
+        effects = Effects(instance)
+        effects.parked = [one.row for one in messages if one.row is not None]
+        return effects
 
     def _load(self, instances: list[str]) -> None:
         if not instances:
@@ -146,6 +279,8 @@ class Engine:
             state = state_of(row)
             self._attach(state)
             self._cache[instance] = state
+            if row.status == InstanceStatus.BLOCKED:
+                self._blocked.add(instance)
 
     def _attach(self, state: Instance) -> None:
         try:
@@ -159,16 +294,23 @@ class Engine:
         messages: list[Message],
         results: Sequence[tuple[ClaimedTask, Verdict]],
         now: int,
-    ) -> tuple[Effects, Turn | None]:
+    ) -> tuple[Effects, Turn | None] | None:
         state = self._cache.get(instance)
         if state is None:
-            return self._orphans(instance, messages, results), None
+            self._spill(results)
+            return self._orphans(instance, messages), None
         self._cache.move_to_end(instance)
+        if instance in self._blocked:
+            self._spill(results)
+            repaired = self._repair(instance, messages)
+            return None if repaired is None else (repaired, None)
         if state.spec is None:
+            self._spill(results)
+            if self.unknown_version(instance, state.version or 0):
+                self.drop(instance)
+                return None
             effects = Effects(instance)
             effects.parked = [one.row for one in messages if one.row is not None]
-            for task, verdict in results:
-                self._report_of(effects, state, task, verdict, now)
             return effects, None
         if state.version is None:
             state.version = state.spec.version
@@ -184,6 +326,7 @@ class Engine:
                 turn.take(report)
                 self._run(turn, state, canceled_soon=False)
         effects = turn.close_up()
+        self._condemned.pop(instance, None)
         if self._colocated is not None and effects.tasks:
             effects.tasks = [self._born(task, now) for task in effects.tasks]
         return effects, turn
@@ -200,6 +343,8 @@ class Engine:
     ) -> Message | None:
         """What an attempt of the child means for its row, and the report if it has ended."""
         doc = dict(verdict.doc)
+        if notices.failure_of(verdict) is not None:
+            effects.signals.append(("task_failed", {"task": task, "verdict": verdict}))
         if verdict.kind == "delegate":
             effects.delegated_tasks.append((task.id, task.attempt))
             return None
@@ -231,25 +376,49 @@ class Engine:
 
     def _run(self, turn: Turn, state: Instance, *, canceled_soon: bool) -> None:
         while (wake := turn.next(canceled_soon)) is not None:
-            turn.finish(wake, self._runs.run(state, wake))
+            turn.finish(wake, self._segment(state, wake))
 
-    def _orphans(
-        self,
-        instance: str,
-        messages: list[Message],
-        results: Sequence[tuple[ClaimedTask, Verdict]],
-    ) -> Effects:
+    def _segment(self, state: Instance, wake: Wake) -> Ran:
+        """Run code of an instance under the eyes of the watchdog."""
+        watchdog = self._watchdog
+        if watchdog is None:
+            return self._runs.run(state, wake)
+        if self._condemned.get(state.id) == wake.stream:
+            error = SegmentTimeout(
+                f"The code ran for more than {watchdog.limit:g} s without a wait "
+                "(SEGMENT_TIMEOUT). Move what takes long to a task."
+            )
+            return self._runs.stalled(state, wake, error)
+        self._segment_of = (state.id, wake.stream)
+        watchdog.enter(state.id)
+        try:
+            ran = self._runs.run(state, wake)
+        finally:
+            late = watchdog.leave()
+        if late:
+            raise SegmentTimeout
+        return ran
+
+    def _spill(self, results: Sequence[tuple[ClaimedTask, Verdict]]) -> None:
+        """These cannot be used here and now: they become rows."""
+        if results and self._colocated is not None:
+            self._colocated.spill(results)
+
+    def _orphans(self, instance: str, messages: list[Message]) -> Effects:
         """Messages of an instance that is not there any more: retention took it."""
         effects = Effects(instance)
-        effects.done_tasks = [(task.id, task.attempt) for task, _ in results]
         effects.consumed = [one.row for one in messages if one.row is not None]
         effects.fired = [one.doc["timer"] for one in messages if one.kind == Kind.TIMER]
         return effects
 
-    # -- the commit -----------------------------------------------------------------------------
+    # -- the commit ------------------------------------------------------------------------
 
     def _commit(self, turns: list[tuple[Effects, Turn | None]]) -> None:
         batch = WriteSet([effects for effects, _ in turns])
+        if self._colocated is not None:
+            batch.claimed = {
+                task.id for effects, _ in turns for task in effects.tasks if task.claimed
+            }
         self._unsent = turns
         try:
             failpoint("engine.before_write")
@@ -302,6 +471,10 @@ class Engine:
             "Instance %s is blocked: the database refuses its rows: %s", effects.instance, error
         )
         self._unsent = []
+        if self._colocated is not None:
+            for task in effects.tasks:
+                if task.claimed:
+                    self._colocated.unreserve(task.service, task.name)
         state = self._cache.pop(effects.instance, None)
         self._runs.drop(effects.instance)
         blocked = Effects(effects.instance)
@@ -325,7 +498,7 @@ class Engine:
         if state.closed:
             self.drop(state.id)
 
-    # -- the cache --------------------------------------------------------------------------------
+    # -- the cache -------------------------------------------------------------------------
 
     def _evict(self) -> None:
         if not self._keep_live:
@@ -337,7 +510,27 @@ class Engine:
     def drop(self, instance: str) -> None:
         """Evict one instance; its next message replays it cold."""
         self._cache.pop(instance, None)
-        self._runs.drop(instance)
+        self._blocked.discard(instance)
+        if self._watchdog is None:
+            self._runs.drop(instance)
+            return
+        self._watchdog.enter(instance)
+        try:
+            self._runs.drop(instance)
+        except SegmentTimeout:
+            logger.error("The code of workflow instance %s did not end when dropped.", instance)
+        finally:
+            self._watchdog.leave()
+
+    def let_go(self, parts: Iterable[int]) -> None:
+        """Forget what belongs to these parts: they are about to be released."""
+        gone = set(parts)
+        for state in list(self._cache.values()):
+            if part_of(state.workflow, state.id, settings.parts) in gone:
+                self._checkpoints.pop(state.id, None)
+                self._held.pop(state.id, None)
+                self.drop(state.id)
+        self.parts = [part for part in self.parts if part not in gone]
 
     def evict_all(self) -> None:
         """Evict everything, in order."""
@@ -348,6 +541,9 @@ class Engine:
         """Lose all that is in memory: a new life begins."""
         self._unsent = []
         self._checkpoints = {}
+        self._held = {}
+        self._condemned = {}
+        self.hint()
         self.evict_all()
         if self._colocated is not None:
             self._colocated.lost()
@@ -356,6 +552,8 @@ class Engine:
         """What a crash leaves: nothing in memory, and no `finally` ran."""
         self._unsent = []
         self._checkpoints = {}
+        self._held = {}
+        self._blocked = set()
         self._cache.clear()
         self._runs.bury()
 

@@ -12,6 +12,7 @@ from asgiref.sync import async_to_sync
 
 from django_infinitic.authoring.policy import next_delay
 from django_infinitic.authoring.task_context import TaskContext, running_task
+from django_infinitic.conf import settings
 from django_infinitic.exceptions import (
     RegistryError,
     SerializationError,
@@ -45,6 +46,10 @@ class AttemptTimedOut(Exception):
     """An attempt took longer than its `attempt_timeout`; goes through the retry policy (F092)."""
 
 
+class WorkerKilled(Exception):
+    """A task has killed its executor process again and again."""
+
+
 Replacements = Mapping[str, Any]
 """Objects that stand for services in a test, by service name."""
 
@@ -68,6 +73,26 @@ def context_of(task: ClaimedTask, worker_name: str) -> TaskContext:
         last_error=Failure.from_json(last) if last else None,
         batch_key=doc.get("bk"),
     )
+
+
+def known(service: str, name: str) -> TaskSpec | None:
+    """A task's spec; None when it is not known here."""
+    try:
+        return registry.task(service, name)
+    except RegistryError:
+        return None
+
+
+def spec_of(task: ClaimedTask) -> TaskSpec | None:
+    """The task's spec; None when it is not known here."""
+    return known(task.service, task.name)
+
+
+def is_atomic(spec: TaskSpec | None) -> bool:
+    """Whether writes and result commit together (B8)."""
+    if spec is None or spec.is_async or spec.batch is not None:
+        return False
+    return settings.atomic_tasks if spec.atomic is None else spec.atomic
 
 
 def prepare(task: ClaimedTask) -> tuple[TaskSpec, tuple[Any, ...], dict[str, Any]]:
@@ -167,9 +192,23 @@ def failed(
     return Verdict(kind="retry", doc=doc, delay=delay, error=error)
 
 
-def attempt(task: ClaimedTask, worker_name: str, replaced: Replacements | None = None) -> Verdict:
+def timed_out(task: ClaimedTask, spec: TaskSpec | None, context: TaskContext) -> Verdict:
+    """The verdict of an attempt that took too long."""
+    limit = settings.task_max_seconds
+    if spec is not None and spec.attempt_timeout is not None:
+        limit = min(limit, spec.attempt_timeout)
+    error = AttemptTimedOut(f"The attempt took longer than {limit:g} s.")
+    return failed(task, spec, context, error)
+
+
+def attempt(
+    task: ClaimedTask,
+    worker_name: str,
+    replaced: Replacements | None = None,
+    context: TaskContext | None = None,
+) -> Verdict:
     """Run one attempt to its verdict. Only exit signals of the process leave it."""
-    context = context_of(task, worker_name)
+    context = context or context_of(task, worker_name)
     try:
         spec, args, kwargs = prepare(task)
     except (RegistryError, SerializationError, TypeError) as error:
@@ -187,69 +226,120 @@ def attempt(task: ClaimedTask, worker_name: str, replaced: Replacements | None =
         return failed(task, spec, context, error, final=True)
 
 
+async def attempt_async(task: ClaimedTask, context: TaskContext) -> Verdict:
+    """Run one attempt of an `async def` task in the running event loop."""
+    try:
+        spec, args, kwargs = prepare(task)
+    except (RegistryError, SerializationError, TypeError) as error:
+        return failed(task, None, context, error, final=True)
+    try:
+        with running_task(context):
+            value = await callable_of(spec, {})(*args, **kwargs)
+    except BaseException as error:
+        return failed(task, spec, context, error)
+    try:
+        return succeeded(task, spec, value)
+    except SerializationError as error:
+        return failed(task, spec, context, error, final=True)
+
+
+class BatchAttempt:
+    """Some tasks of one kind, run together by their batch method (F104)."""
+
+    def __init__(
+        self,
+        tasks: Sequence[ClaimedTask],
+        contexts: Mapping[str, TaskContext],
+        replaced: Replacements | None = None,
+    ) -> None:
+        self._tasks = tasks
+        self._contexts = contexts
+        self._replaced = replaced or {}
+        self._by_id = {task.id: task for task in tasks}
+        self._verdicts: dict[str, Verdict] = {}
+        self._items: dict[str, Any] = {}
+        self._specs: dict[str, TaskSpec] = {}
+        for task in tasks:
+            try:
+                spec, args, kwargs = prepare(task)
+                self._specs[task.id] = spec
+                self._items[task.id] = _item(spec, args, kwargs)
+            except (RegistryError, SerializationError, TypeError) as error:
+                failure = failed(task, None, contexts[task.id], error, final=True)
+                self._verdicts[task.id] = failure
+
+    def run(self) -> list[Verdict]:
+        """Call the method in this thread."""
+        if self._items:
+            try:
+                with running_task({one: self._contexts[one] for one in self._items}):
+                    results = called(self._function(), (dict(self._items),), {})
+            except (KeyboardInterrupt, GeneratorExit):
+                raise
+            except BaseException as error:
+                self._fail(error)
+            else:
+                self._share(results)
+        return [self._verdicts[task.id] for task in self._tasks]
+
+    async def run_async(self) -> list[Verdict]:
+        """Await the method in the running event loop."""
+        if self._items:
+            try:
+                with running_task({one: self._contexts[one] for one in self._items}):
+                    results = await self._function()(dict(self._items))
+            except BaseException as error:
+                self._fail(error)
+            else:
+                self._share(results)
+        return [self._verdicts[task.id] for task in self._tasks]
+
+    def _function(self) -> Callable[..., Any]:
+        spec = next(iter(self._specs.values()))
+        assert spec.batch is not None
+        assert spec.owner is not None
+        owner = self._replaced.get(spec.service) or spec.owner()
+        found: Callable[..., Any] = getattr(owner, spec.batch.attribute)
+        return found
+
+    def _fail(self, error: BaseException) -> None:
+        for one in self._items:
+            self._verdicts[one] = failed(
+                self._by_id[one], self._specs[one], self._contexts[one], error
+            )
+
+    def _share(self, results: Any) -> None:
+        """A missing or wrong key fails only its task."""
+        for one in self._items:
+            task, spec, context = self._by_id[one], self._specs[one], self._contexts[one]
+            assert spec.batch is not None
+            try:
+                if results is None and not spec.signature.returns:
+                    self._verdicts[one] = succeeded(task, spec, None)
+                    continue
+                if not isinstance(results, Mapping) or one not in results:
+                    raise UsageError(
+                        f"The batch method {spec.service}.{spec.batch.attribute} gave nothing for "
+                        f"task {one}. It must return a dict with the keys that it got."
+                    )
+                self._verdicts[one] = succeeded(task, spec, results[one])
+            except (UsageError, SerializationError) as error:
+                self._verdicts[one] = failed(task, spec, context, error, final=True)
+        unknown = [key for key in results or () if key not in self._items]
+        if unknown:
+            logger.error(
+                "The batch method of %s gave results for unknown tasks: %d of them are dropped.",
+                self._tasks[0].service,
+                len(unknown),
+            )
+
+
 def attempt_batch(
     tasks: Sequence[ClaimedTask], worker_name: str, replaced: Replacements | None = None
 ) -> list[Verdict]:
-    """Run the batch method of some tasks; a missing or wrong key fails only its task (F104)."""
+    """Run the batch method of some tasks in this thread."""
     contexts = {task.id: context_of(task, worker_name) for task in tasks}
-    verdicts: dict[str, Verdict] = {}
-    items: dict[str, Any] = {}
-    specs: dict[str, TaskSpec] = {}
-    for task in tasks:
-        try:
-            spec, args, kwargs = prepare(task)
-            specs[task.id] = spec
-            items[task.id] = _item(spec, args, kwargs)
-        except (RegistryError, SerializationError, TypeError) as error:
-            verdicts[task.id] = failed(task, None, contexts[task.id], error, final=True)
-    by_id = {task.id: task for task in tasks}
-    if items:
-        _run_batch(by_id, specs, items, contexts, verdicts, replaced or {})
-    return [verdicts[task.id] for task in tasks]
-
-
-def _run_batch(
-    tasks: Mapping[str, ClaimedTask],
-    specs: Mapping[str, TaskSpec],
-    items: dict[str, Any],
-    contexts: Mapping[str, TaskContext],
-    verdicts: dict[str, Verdict],
-    replaced: Replacements,
-) -> None:
-    spec = next(iter(specs.values()))
-    assert spec.batch is not None and spec.owner is not None
-    owner = replaced.get(spec.service) or spec.owner()
-    function = getattr(owner, spec.batch.attribute)
-    try:
-        with running_task({one: contexts[one] for one in items}):
-            results = called(function, (dict(items),), {})
-    except (KeyboardInterrupt, GeneratorExit):
-        raise
-    except BaseException as error:
-        for one in items:
-            verdicts[one] = failed(tasks[one], specs[one], contexts[one], error)
-        return
-    for one in items:
-        try:
-            if results is None and not spec.signature.returns:
-                verdicts[one] = succeeded(tasks[one], specs[one], None)
-                continue
-            if not isinstance(results, Mapping) or one not in results:
-                raise UsageError(
-                    f"The batch method {spec.service}.{spec.batch.attribute} gave nothing for task "
-                    f"{one}. It must return a dict with the keys that it got."
-                )
-            verdicts[one] = succeeded(tasks[one], specs[one], results[one])
-        except (UsageError, SerializationError) as error:
-            verdicts[one] = failed(tasks[one], specs[one], contexts[one], error, final=True)
-    unknown = [key for key in results or () if key not in items]
-    if unknown:
-        logger.error(
-            "The batch method %s.%s gave results for unknown tasks: %d of them are dropped.",
-            spec.service,
-            spec.batch.attribute,
-            len(unknown),
-        )
+    return BatchAttempt(tasks, contexts, replaced).run()
 
 
 def _item(spec: TaskSpec, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

@@ -22,6 +22,7 @@ NAMES = (
     "executor.after_report",
     "worker.after_mark",
     "worker.after_take",
+    "worker.before_renew",
 )
 _actions: dict[str, Callable[[], None]] = {}
 

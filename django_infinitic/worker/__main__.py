@@ -1,0 +1,56 @@
+"""The processes of a worker, started by `processes.spawn`: `engine` and `child`."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sys
+
+
+def engine(supervisor: str, options: str, successor: str) -> int:
+    """One engine process; its exit code."""
+    from django_infinitic.worker.control import Control
+    from django_infinitic.worker.frames import Gone
+    from django_infinitic.worker.options import WorkerOptions
+    from django_infinitic.worker.start import refusals, run_engine
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the supervisor's affair
+    control = Control(socket.socket(fileno=int(supervisor)))
+    try:
+        with refusals(control):
+            run_engine(
+                WorkerOptions.from_json(options), control=control, successor=successor == "1"
+            )
+    except Gone:
+        print("The supervisor of this worker is gone; it ends.", file=sys.stderr)
+        return 1
+    return 0
+
+
+def child(link: str, parent: str, slots: str, worker_name: str) -> int:
+    """One executor child; its exit code."""
+    from django_infinitic.worker.child import Child
+    from django_infinitic.worker.processes import die_with_parent
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    die_with_parent(int(parent))
+    Child(socket.socket(fileno=int(link)), slots=int(slots), worker_name=worker_name).run()
+    return 0
+
+
+def main() -> None:
+    """Run the role that the first argument names."""
+    import django
+
+    django.setup()
+    role, *rest = sys.argv[1:]
+    code = {"engine": engine, "child": child}[role](*rest)
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    # Threads of tasks that count as over must not keep the process.
+    os._exit(code)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Workflows for tests with real processes; `ledger` is what the outside world sees of them."""
