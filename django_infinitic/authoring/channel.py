@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
 from django_infinitic.authoring import runtime
@@ -9,8 +10,6 @@ from django_infinitic.codec import MISSING, Place, ValueCodec, codec_for
 from django_infinitic.exceptions import InvalidChannelUsageError, UsageError
 
 if TYPE_CHECKING:
-    from typing import Self
-
     from django_infinitic.authoring.deferred import Deferred
 
 T = TypeVar("T")
@@ -27,9 +26,9 @@ class Channel(Generic[T]):
     attribute: str = ""
 
     def __init__(
-        self, type: type[T] | None = None, *, name: str | None = None, buffer: bool = True
+        self, type: builtins.type[T] | None = None, *, name: str | None = None, buffer: bool = True
     ) -> None:
-        if name is not None and (not isinstance(name, str) or not name.strip()):
+        if name is not None and not _is_text(name):
             raise UsageError(f"Channel(name={name!r}): the name must be a text.")
         self._type: Any = MISSING if type is None else type
         self._given_name = name
@@ -37,7 +36,7 @@ class Channel(Generic[T]):
         self.owner = ""
         self.buffer = buffer
 
-    def __set_name__(self, owner: type, name: str) -> None:
+    def __set_name__(self, owner: builtins.type, name: str) -> None:
         self.attribute = name
         self.owner = owner.__name__
 
@@ -66,13 +65,6 @@ class Channel(Generic[T]):
         """Where a message belongs, for error texts."""
         return Place("message", self.owner, self.attribute)
 
-    @overload
-    def __get__(self, instance: None, owner: type) -> Self: ...
-    @overload
-    def __get__(self, instance: object, owner: type) -> Self: ...
-    def __get__(self, instance: object, owner: Any) -> Self:
-        return self
-
     def send(self, obj: T, key: str | None = None) -> None:
         """Send a message to this very instance (in workflow code), or through a stub's channel."""
         runtime.require(f"{self.owner}.{self.attribute}.send()").send(self, obj, key)
@@ -87,7 +79,7 @@ class Channel(Generic[T]):
 
     @overload
     def receive(
-        self, limit: int | None = None, *, of: type[S], jsonpath: str | None = None
+        self, limit: int | None = None, *, of: builtins.type[S], jsonpath: str | None = None
     ) -> Deferred[S]: ...
     @overload
     def receive(self, limit: int | None = None, *, jsonpath: str | None = None) -> Deferred[T]: ...
@@ -95,7 +87,7 @@ class Channel(Generic[T]):
         self,
         limit: int | None = None,
         *,
-        of: type[Any] | None = None,
+        of: builtins.type[Any] | None = None,
         jsonpath: str | None = None,
     ) -> Deferred[Any]:
         """A deferred whose waits take messages, the oldest that matches first.
@@ -105,6 +97,14 @@ class Channel(Generic[T]):
         """
         what = f"{self.owner}.{self.attribute}.receive()"
         run = runtime.require(what)
-        if limit is not None and (type(limit) is not int or limit < 1):
+        if limit is not None and not _is_count(limit):
             raise InvalidChannelUsageError(f"{what}: limit must be a positive int, not {limit!r}.")
         return run.receive(self, limit, of, jsonpath)
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str) and bool(value.strip())
+
+
+def _is_count(value: object) -> bool:
+    return type(value) is int and value > 0

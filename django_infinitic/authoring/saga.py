@@ -39,7 +39,7 @@ class Saga:
         """Undo with `undo(result)`: a stub method or any callable that takes the result."""
         if not self._open:
             raise UsageError("saga.add() was used outside its block: with self.saga() as saga: ...")
-        if not isinstance(deferred, Deferred) or not callable(undo):
+        if not _can_be_added(deferred, undo):
             raise UsageError(
                 "saga.add() takes a deferred and a callable that undoes its result, not "
                 f"{type(deferred).__name__} and {type(undo).__name__}."
@@ -81,3 +81,7 @@ class Saga:
                             raise UsageError("An undo awaited something else than a deferred.")
             except Exception as failure:
                 run.stall(failure)
+
+
+def _can_be_added(deferred: object, undo: object) -> bool:
+    return isinstance(deferred, Deferred) and callable(undo)

@@ -21,7 +21,13 @@ from django_infinitic.exceptions import (
 from django_infinitic.registry import MethodSpec, ServiceSpec, TaskSpec, WorkflowSpec, registry
 
 if TYPE_CHECKING:
+    from django.db.models import Model
+
     from django_infinitic.authoring.channel import Channel
+    from django_infinitic.authoring.ref import Ref
+
+    Tag = str | Model | Ref[Any]
+    """A text, or a saved row that stands for `shop.order:42`."""
 
 C = TypeVar("C")
 CUSTOM_ID = "customId:"
@@ -267,11 +273,25 @@ def check_text(value: object, what: str) -> str:
     return text
 
 
+def check_tag(value: object, what: str) -> str:
+    """A tag or custom id; a saved row of a model, or a `Ref`, stands for `shop.order:42`."""
+    if isinstance(value, str):
+        return check_text(value, what)
+    from django.db.models import Model
+    from django.utils.functional import LazyObject
+
+    from django_infinitic.authoring.ref import Ref
+
+    if isinstance(value, Model | LazyObject):
+        value = Ref(cast("Model", value))
+    return check_text(value.tag if isinstance(value, Ref) else value, what)
+
+
 def check_tags(tags: object) -> frozenset[str]:
     """Tags as a set of texts."""
     if isinstance(tags, str) or not isinstance(tags, Iterable):
         raise UsageError(f"tags= must be a collection of texts, not {type(tags).__name__}.")
-    return frozenset(check_text(tag, "A tag") for tag in tags)
+    return frozenset(check_tag(tag, "A tag") for tag in tags)
 
 
 def check_meta(meta: object) -> Meta | None:
@@ -292,7 +312,7 @@ def check_meta(meta: object) -> Meta | None:
 def new_service(
     contract: Callable[..., C],
     *,
-    tags: Iterable[str] = (),
+    tags: Iterable[Tag] = (),
     meta: Meta | None = None,
     batch_key: str | None = None,
 ) -> C:
@@ -309,9 +329,9 @@ def new_service(
 def new_workflow(
     contract: Callable[..., C],
     *,
-    tags: Iterable[str] = (),
+    tags: Iterable[Tag] = (),
     meta: Meta | None = None,
-    custom_id: str | None = None,
+    custom_id: Tag | None = None,
     once: bool = False,
 ) -> C:
     """A stub of new instances of a workflow; each call of it starts one."""
@@ -319,7 +339,7 @@ def new_workflow(
     found = check_tags(tags)
     ids = [tag.removeprefix(CUSTOM_ID) for tag in found if tag.startswith(CUSTOM_ID)]
     if custom_id is not None:
-        ids.append(check_text(custom_id, "custom_id="))
+        ids.append(check_tag(custom_id, "custom_id="))
     if len(set(ids)) > 1:
         raise MultipleCustomIdError(
             f"{spec.name} got several custom ids: {', '.join(sorted(set(ids)))}. An instance has "
@@ -343,15 +363,16 @@ def get_workflow_by_id(contract: Callable[..., C], workflow_id: str) -> C:
     return cast("C", Stub(ById(spec=spec, id=check_text(workflow_id, "A workflow id"))))
 
 
-def get_workflow_by_custom_id(contract: Callable[..., C], custom_id: str) -> C:
+def get_workflow_by_custom_id(contract: Callable[..., C], custom_id: Tag) -> C:
     """A stub of the running instance that holds this custom id."""
     spec = registry.workflow_of(contract)
-    return cast("C", Stub(ByCustomId(spec=spec, custom_id=check_text(custom_id, "A custom id"))))
+    return cast("C", Stub(ByCustomId(spec=spec, custom_id=check_tag(custom_id, "A custom id"))))
 
 
-def get_workflow_by_tag(contract: Callable[..., C], tag: str) -> C:
+def get_workflow_by_tag(contract: Callable[..., C], tag: Tag) -> C:
     """A stub of all running instances with this tag: dispatch and send only."""
     spec = registry.workflow_of(contract)
-    if tag.startswith(CUSTOM_ID):
-        return get_workflow_by_custom_id(contract, tag.removeprefix(CUSTOM_ID))
-    return cast("C", Stub(ByTag(spec=spec, tag=check_text(tag, "A tag"))))
+    text = check_tag(tag, "A tag")
+    if text.startswith(CUSTOM_ID):
+        return get_workflow_by_custom_id(contract, text.removeprefix(CUSTOM_ID))
+    return cast("C", Stub(ByTag(spec=spec, tag=text)))

@@ -72,7 +72,8 @@ class Workflow:
     def dispatch(self, method: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Deferred[R]:
         """Ask for a task, a child or a method, and go on at once."""
         run = self._infinitic("dispatch()")
-        return run.call(stub_method_of(method), args, kwargs)
+        dispatched: Deferred[R] = run.call(stub_method_of(method), args, kwargs)
+        return dispatched
 
     def timer(self, when: float | timedelta | datetime) -> Deferred[datetime]:
         """A deferred that completes after a duration, or at an aware datetime (F035)."""
@@ -115,7 +116,7 @@ class Workflow:
     def _infinitic(self, what: str) -> runtime.MethodRun:
         """The method run of this very object, which must be the one that runs now."""
         run = runtime.require(f"{type(self).__name__}.{what}")
-        mine = getattr(self, "_infinitic_run", None)
+        mine: object = getattr(self, "_infinitic_run", None)
         if mine is not run:
             raise UsageError(
                 f"{type(self).__name__}.{what} was used on another object than the running one."

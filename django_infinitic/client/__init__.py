@@ -21,8 +21,8 @@ from django_infinitic.client.acts import (
     retry_tasks,
     retry_workflow,
 )
+from django_infinitic.client.explanation import Cause, Explanation, Why
 from django_infinitic.client.handle import WorkflowHandle, get_handle
-from django_infinitic.client.inspection import aget_ids, aget_state, get_ids, get_state
 from django_infinitic.client.starts import (
     abulk_dispatch,
     adispatch,
@@ -31,8 +31,12 @@ from django_infinitic.client.starts import (
     dispatch,
     start,
 )
+from django_infinitic.client.state import aget_ids, aget_state, get_ids, get_state
 
 __all__ = [
+    "Cause",
+    "Explanation",
+    "Why",
     "WorkflowHandle",
     "abulk_dispatch",
     "acancel",

@@ -2,35 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from datetime import datetime, timedelta
-from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar, overload
 
 from asgiref.sync import sync_to_async
 
 from django_infinitic.authoring.deferred import DeferredStatus
 from django_infinitic.authoring.policy import duration_seconds
-from django_infinitic.authoring.stub import ById, Stub, check_text
-from django_infinitic.client.context import surroundings
-from django_infinitic.client.inspection import Explanation, explain, properties_of
-from django_infinitic.client.posting import post
+from django_infinitic.authoring.stub import ById, Stub, check_tag, check_text
+from django_infinitic.client.context import refuse_in_workflow, surroundings
+from django_infinitic.client.explaining import explain
+from django_infinitic.client.explanation import Explanation
+from django_infinitic.client.outcomes import (
+    NoOutcome,
+    known_outcome,
+    raise_failure,
+    status_of,
+    stored_method,
+)
+from django_infinitic.client.state import properties_of
 from django_infinitic.client.waiting import refuse_in_transaction, refuse_wait
 from django_infinitic.exceptions import (
     RegistryError,
     UsageError,
     WaitTimedOutError,
     WorkflowUnknownError,
-    error_from_json,
 )
-from django_infinitic.fibres.declared import raised_for
 from django_infinitic.fibres.times import micros_of
 from django_infinitic.machine.messages import Kind
-from django_infinitic.machine.statuses import OutcomeStatus
+from django_infinitic.machine.statuses import InstanceStatus, OutcomeStatus
 from django_infinitic.registry import MethodSpec, WorkflowSpec, registry
 from django_infinitic.storages.base import StoredInstance, StoredOutcome
 
+if TYPE_CHECKING:
+    from django_infinitic.authoring.stub import Tag
+
 P = ParamSpec("P")
 R = TypeVar("R")
+V = TypeVar("V")
 R_co = TypeVar("R_co", covariant=True)
 Timeout = float | timedelta | datetime | None
 
@@ -135,141 +145,149 @@ class WorkflowHandle(Generic[R_co]):
 
     # -- outcomes --------------------------------------------------------------------------
 
-    def _outcome(self) -> StoredOutcome | None:
-        return surroundings().store().outcome(self.method_id)
+    def _known(self) -> StoredOutcome | None:
+        """What a waiter is told now; None while the method runs."""
+        try:
+            return known_outcome(self.workflow_id, self.method_id)
+        except NoOutcome:
+            raise self._unknown() from None
 
     def status(self) -> DeferredStatus:
-        """Where the method stands; ONGOING for a start that no worker has seen yet."""
+        """Where the method stands; ONGOING for a start that no worker has seen yet.
+
+        FAILED while it is stalled or blocked (see `is_stalled`), UNKNOWN when there is no such
+        method, or retention has taken it.
+        """
         self._refuse_tag("a status")
-        found = self._outcome()
+        refuse_in_workflow("status")
         surroundings().saw_failure(self.workflow_id)
-        if found is None or found.retrying:
-            head = self._head()
-            if found is None and head.closed_at is not None:
-                return DeferredStatus.UNKNOWN
-            return DeferredStatus.ONGOING
-        status = OutcomeStatus(found.status)
-        if status == OutcomeStatus.STALLED:
-            return DeferredStatus.FAILED
-        return DeferredStatus(status)
+        try:
+            return status_of(self._known())
+        except WorkflowUnknownError:
+            return DeferredStatus.UNKNOWN
 
     def is_stalled(self) -> bool:
-        """Whether it failed and somebody can still mend it."""
+        """Whether it failed, or is blocked, and somebody can still mend it."""
         self._refuse_tag("a status")
-        found = self._outcome()
+        refuse_in_workflow("is_stalled")
         surroundings().saw_failure(self.workflow_id)
-        return found is not None and found.status == OutcomeStatus.STALLED and not found.retrying
+        try:
+            found = self._known()
+        except WorkflowUnknownError:
+            return False
+        return found is not None and found.status == OutcomeStatus.STALLED
 
-    def result(self, timeout: Timeout = None) -> R_co:
+    @overload
+    def result(self: WorkflowHandle[Coroutine[Any, Any, V]], timeout: Timeout = None) -> V: ...
+    @overload
+    def result(self, timeout: Timeout = None) -> R_co: ...
+    def result(self, timeout: Timeout = None) -> Any:
         """Wait for the outcome: the value, or its error raised, again and again.
 
-        `timeout`: seconds, a timedelta or an aware datetime; then `WaitTimedOutError`, whose text is
-        `explain()`, and the workflow goes on.
+        `timeout`: seconds, a timedelta or an aware datetime; then `WaitTimedOutError`, whose text
+        is `explain()`, and the workflow goes on. Without one the `total_timeout` of the method
+        counts, else the setting `RESULT_TIMEOUT`.
         """
         self._refuse_tag("a result")
-        if self._final() is None:
-            refuse_wait("handle.result()")
-        seconds = self._limit(timeout)
+        refuse_in_workflow("result")
+        seconds = None if timeout is None else _seconds_until(timeout)
+        found = self._known()
         around = surroundings()
-        if not around.wait(lambda: self._final() is not None, seconds):
-            around.saw_failure(self.workflow_id)
-            raise WaitTimedOutError(message=str(self.explain()))
-        found = self._final()
-        assert found is not None
-        around.saw_failure(self.workflow_id)
-        return self._opened(found)
-
-    def _limit(self, timeout: Timeout) -> float | None:
-        if isinstance(timeout, datetime):
-            if timeout.tzinfo is None:
-                raise UsageError("result(timeout) got a naive datetime. Give an aware one.")
-            return max(0.0, (micros_of(timeout) - surroundings().now()) / 1_000_000)
-        if timeout is not None:
-            return duration_seconds(timeout, "result(timeout)")
-        if self._method is not None and self._method.total_timeout is not None:
-            return self._method.total_timeout
-        return surroundings().result_timeout()
-
-    def _final(self) -> StoredOutcome | None:
-        found = self._outcome()
         if found is None:
-            head = surroundings().store().head(self.workflow_id)
-            if head is None:
-                raise self._unknown()
-            if head.closed_at is not None:
-                found = self._outcome()
-                if found is None:
-                    raise self._unknown()
-                return found
-            return None
-        if found.retrying or found.status == OutcomeStatus.ONGOING:
-            return None
-        return found
+            refuse_wait("handle.result()")
+            if timeout is None:
+                seconds = self._default_limit()
+            if not around.wait(lambda: self._known() is not None, seconds):
+                raise WaitTimedOutError(message=str(self.explain()))
+            found = self._known()
+            assert found is not None
+        around.saw_failure(self.workflow_id)
+        if found.status != OutcomeStatus.COMPLETED:
+            raise_failure(found, self._method)
+        method = self._method or stored_method(self._head(), self.method_id, found)
+        return method.signature.decode_result(found.doc["v"])
 
-    def _opened(self, found: StoredOutcome) -> Any:
-        if found.status == OutcomeStatus.COMPLETED:
-            return self._decoder(found).signature.decode_result(found.doc["v"])
-        error = error_from_json(found.doc["e"])
-        raises = self._method.raises if self._method is not None else ()
-        raise raised_for(error, raises)
-
-    def _decoder(self, found: StoredOutcome) -> MethodSpec:
-        if self._method is None:
-            head = self._head()
-            spec = registry.workflow_spec(head.workflow, head.version)
-            name = head.method if self.method_id == head.id else str(found.doc.get("m", ""))
-            method = spec.methods.get(name)
-            if method is None:
-                raise RegistryError(
-                    f"{spec.name} has no method {name!r} here, so its result cannot be decoded."
-                )
-            return method
-        return self._method
+    def _default_limit(self) -> float | None:
+        """The total timeout of the method, as far as it is known here, else the setting."""
+        try:
+            method = self._method or stored_method(self._head(), self.method_id, None)
+        except RegistryError:
+            return surroundings().result_timeout()
+        if method.total_timeout is not None:
+            return method.total_timeout
+        return surroundings().result_timeout()
 
     # -- looking ---------------------------------------------------------------------------
 
     def explain(self) -> Explanation:
-        """What it waits for, since when, until when: `str()` is a sentence."""
+        """What the method waits for, since when, until when: `str()` is a sentence.
+
+        Of the method that started the instance, it is about the instance: of several running
+        methods the one that has waited longest comes first.
+        """
         self._refuse_tag("an explanation")
+        refuse_in_workflow("explain")
         surroundings().saw_failure(self.workflow_id)
-        return explain(self.workflow_id)
+        return explain(self.workflow_id, self.method_id)
 
     def properties(self) -> dict[str, Any]:
         """The last committed properties, decoded by their annotations; also after the end."""
         self._refuse_tag("properties")
+        refuse_in_workflow("properties")
         return properties_of(self.workflow_id)
 
     # -- acts ------------------------------------------------------------------------------
 
     def cancel(self, force: bool = False) -> None:
-        """Cancel the instance; of another method's handle that method. Of what has ended: nothing."""
+        """Cancel the instance; of another method's handle that method. Of what has ended: nothing.
+
+        Raises `WorkflowUnknownError` when there is no such instance.
+        """
         self._refuse_tag("an instance")
-        head = self._head()
-        if head.closed_at is not None:
-            return
-        own = self.method_id == self.workflow_id
-        target = ById(spec=self._known_spec(), id=self.workflow_id)
-        doc = {"force": bool(force), "method": None if own else self.method_id}
-        post(target, Kind.CANCEL, doc)
+        refuse_in_workflow("cancel")
+        self._tell(self._head(), Kind.CANCEL, {"force": bool(force)})
 
     def retry(self) -> None:
-        """Let stalled methods of the instance go on; of another method's handle that method."""
+        """Let stalled methods of the instance go on; of another method's handle that method.
+
+        Tasks that the last wait stands on and that failed get a new sequence, a failed child is
+        retried in the same way, anything else runs the step again. `UsageError` when it has ended.
+        """
         self._refuse_tag("an instance")
+        refuse_in_workflow("retry")
         head = self._head()
-        found = self._outcome()
-        ended = found is not None and found.status in (
+        if (
+            head.closed_at is not None
+            or self._has_ended(head)
+            or not self._tell(head, Kind.RETRY, {})
+        ):
+            raise UsageError(
+                f"{head.workflow} ({self.method_id}) has ended: there is nothing to retry. Start "
+                "a new instance."
+            )
+
+    def _has_ended(self, head: StoredInstance) -> bool:
+        """Whether a side method has ended, or the main one has failed and no other is stalled."""
+        found = surroundings().store().outcome(self.method_id)
+        if found is None:
+            return False
+        if self.method_id == self.workflow_id:
+            return found.status == OutcomeStatus.FAILED and head.status != InstanceStatus.STALLED
+        return found.status in (
             OutcomeStatus.COMPLETED,
             OutcomeStatus.FAILED,
             OutcomeStatus.UNKNOWN,
         )
-        if head.closed_at is not None or (ended and self.method_id != self.workflow_id):
-            raise UsageError(
-                f"{self.workflow_name} ({self.workflow_id}) has ended: there is nothing to retry. "
-                "Start a new instance."
-            )
-        own = self.method_id == self.workflow_id
-        target = ById(spec=self._known_spec(), id=self.workflow_id)
-        post(target, Kind.RETRY, {"method": None if own else self.method_id})
+
+    def _tell(self, head: StoredInstance, kind: Kind, doc: dict[str, Any]) -> bool:
+        """Post to the instance, by its stored name; False when it does not run any more."""
+        method = None if self.method_id == self.workflow_id else self.method_id
+        reached = (
+            surroundings()
+            .store()
+            .post(head.workflow, "id", self.workflow_id, kind, {**doc, "method": method})
+        )
+        return bool(reached)
 
     # -- async twins -----------------------------------------------------------------------
 
@@ -281,10 +299,17 @@ class WorkflowHandle(Generic[R_co]):
         """`is_stalled` for async code."""
         return await sync_to_async(self.is_stalled)()
 
-    async def aresult(self, timeout: Timeout = None) -> R_co:
+    @overload
+    async def aresult(
+        self: WorkflowHandle[Coroutine[Any, Any, V]], timeout: Timeout = None
+    ) -> V: ...
+    @overload
+    async def aresult(self, timeout: Timeout = None) -> R_co: ...
+    async def aresult(self, timeout: Timeout = None) -> Any:
         """`result` for async code."""
         refuse_in_transaction("handle.aresult()")
-        return await sync_to_async(self.result)(timeout)
+        wait: Callable[[Timeout], Any] = self.result
+        return await sync_to_async(wait)(timeout)
 
     async def aexplain(self) -> Explanation:
         """`explain` for async code."""
@@ -303,32 +328,57 @@ class WorkflowHandle(Generic[R_co]):
         await sync_to_async(self.retry)()
 
 
+def _seconds_until(timeout: float | timedelta | datetime) -> float:
+    if not isinstance(timeout, datetime):
+        return duration_seconds(timeout, "result(timeout)")
+    if timeout.tzinfo is None:
+        raise UsageError("result(timeout) got a naive datetime. Give an aware one.")
+    return max(0.0, (micros_of(timeout) - surroundings().now()) / 1_000_000)
+
+
+@overload
+def get_handle(workflow_id: str, /, method_id: str | None = None) -> WorkflowHandle[Any]: ...
+@overload
+def get_handle(*, workflow_id: str, method_id: str | None = None) -> WorkflowHandle[Any]: ...
+@overload
 def get_handle(
-    method: Callable[Concatenate[Any, P], R] | str | None = None,
+    method: Callable[Concatenate[Any, P], R],
+    method_id: str | None = None,
+    *,
+    workflow_id: str,
+) -> WorkflowHandle[R]: ...
+@overload
+def get_handle(
+    method: Callable[Concatenate[Any, P], R], *, custom_id: Tag
+) -> WorkflowHandle[R]: ...
+def get_handle(
+    method: Any = None,
     method_id: str | None = None,
     *,
     workflow_id: str | None = None,
-    custom_id: str | None = None,
-) -> WorkflowHandle[R]:
+    custom_id: Any = None,
+) -> WorkflowHandle[Any]:
     """A handle of an instance started earlier or elsewhere; no I/O until it is used.
 
     `get_handle(workflow_id, method_id=None)` decodes results by the class registered here under
     the stored name; `get_handle(TravelBooking.book, workflow_id=...)` (or `custom_id=`: the latest
-    that had it) by that method.
+    that had it, running or ended) by that method.
     """
-    if isinstance(method, str):
-        return WorkflowHandle(workflow_id=check_text(method, "A workflow id"), method_id=method_id)
-    if method is None:
-        if workflow_id is None:
-            raise UsageError("get_handle() needs a workflow id, or a method and an id.")
-        return WorkflowHandle(workflow_id=workflow_id, method_id=method_id)
+    if method is None or isinstance(method, str):
+        if (method is None) == (workflow_id is None) or custom_id is not None:
+            raise UsageError(
+                "get_handle() needs a workflow id, or a method and one of workflow_id= and "
+                "custom_id=: get_handle(TravelBooking.book, custom_id=...)."
+            )
+        found_id = check_text(method or workflow_id, "A workflow id")
+        return WorkflowHandle(workflow_id=found_id, method_id=method_id)
     spec, found = registry.method_of(method)
     if (workflow_id is None) == (custom_id is None):
         raise UsageError("get_handle(method) needs one of workflow_id= and custom_id=.")
     return WorkflowHandle(
         spec=spec,
         method=found,
-        workflow_id=workflow_id or "",
+        workflow_id="" if workflow_id is None else check_text(workflow_id, "A workflow id"),
         method_id=method_id,
-        custom_id=custom_id,
+        custom_id=None if custom_id is None else check_tag(custom_id, "custom_id="),
     )

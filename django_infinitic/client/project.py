@@ -46,13 +46,13 @@ class Project:
     def wait(self, done: Callable[[], bool], timeout: float | None) -> bool:
         """Ask again and again, seldom and seldomer; True when it is done."""
         deadline = None if timeout is None else time.monotonic() + timeout
-        pause, told = SHORTEST, time.monotonic() + 2
+        pause, tell_at = SHORTEST, time.monotonic() + 2
         while not done():
             now = time.monotonic()
             if deadline is not None and now >= deadline:
                 return False
-            if told is not None and now > told:
-                told = float("inf")
+            if now > tell_at:
+                tell_at = float("inf")
                 if not self.store().workers_alive():
                     logger.warning(
                         "Waiting for a workflow, and no worker is alive. Run: "

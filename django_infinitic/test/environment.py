@@ -22,17 +22,16 @@ from django_infinitic.client.context import wall
 from django_infinitic.client.waiting import refuse_in_transaction
 from django_infinitic.conf import settings
 from django_infinitic.exceptions import UsageError, WorkflowUnknownError, error_from_json
-from django_infinitic.fibres import attach
-from django_infinitic.fibres.run import MethodRun
-from django_infinitic.fibres.runs import bury_unless_dropped, replay
+from django_infinitic.fibres.replaying import replay_methods
 from django_infinitic.fibres.times import moment
 from django_infinitic.machine.effects import Effects
 from django_infinitic.machine.statuses import OutcomeStatus
 from django_infinitic.registry import TaskSpec, registry
-from django_infinitic.storages.base import ClaimedTask, Storage
+from django_infinitic.storages.base import ClaimedTask, Storage, StoredInstance
+from django_infinitic.storages.loading import state_of
 from django_infinitic.storages.memory import MemoryStorage
 from django_infinitic.worker import notices
-from django_infinitic.worker.engine import Engine, state_of
+from django_infinitic.worker.engine import Engine
 from django_infinitic.worker.execution import Verdict, prepare
 from django_infinitic.worker.local import LocalExecutor
 
@@ -114,8 +113,14 @@ class WorkflowEnvironment:
         return self
 
     def _live(self) -> None:
-        self._store.me = self._store.register(WORKER, {"roles": ["engine", "executor"]})
-        versions = {name: max(registry.workflow_versions(name)) for name in registry.workflows()}
+        served = {name: registry.workflow_versions(name) for name in registry.workflows()}
+        info = {
+            "roles": ["engine", "executor"],
+            "workflows": served,
+            "services": registry.services(),
+        }
+        self._store.me = self._store.register(WORKER, info)
+        versions = {name: max(found) for name, found in served.items()}
         self._engine.parts = self._store.take(self._store.me, versions, settings.parts)
 
     def __exit__(
@@ -159,7 +164,7 @@ class WorkflowEnvironment:
                 "django.utils.timezone.now() in workflow code gives another time in each replay. "
                 "Use self.now()."
             )
-        return moment(self._micros) if timezone.settings.USE_TZ else datetime.now()
+        return moment(self._micros)
 
     def now(self) -> datetime:
         """The virtual time, aware, in UTC."""
@@ -256,33 +261,24 @@ class WorkflowEnvironment:
 
     def history(self, workflow_id: str) -> list[Doc]:
         """The rows of the history of an instance, by stream and number."""
-        row = self._store.history(workflow_id)
-        if row is None:
-            raise WorkflowUnknownError(
-                workflow_name="", workflow_id=workflow_id, method_name="", method_id=""
-            )
         return [
             {"stream": one.stream, "seq": one.seq, "step": one.step, "entries": one.entries}
-            for one in row.events
+            for one in self._row(workflow_id).events
         ]
 
     def replay(self, workflow_id: str) -> None:
         """Replay all methods against the present code; raises `WorkflowChangedError`."""
+        for one in replay_methods(state_of(self._row(workflow_id))):
+            if one.error is not None:
+                raise one.error
+
+    def _row(self, workflow_id: str) -> StoredInstance:
         row = self._store.history(workflow_id)
         if row is None:
             raise WorkflowUnknownError(
                 workflow_name="", workflow_id=workflow_id, method_name="", method_id=""
             )
-        state = state_of(row)
-        spec = registry.workflow(row.workflow, row.version)
-        attach(state, spec)
-        for method in state.methods.values():
-            if method.segments and method.name in spec.methods:
-                run = MethodRun(state, method, spec, spec.methods[method.name])
-                try:
-                    replay(run, method)
-                finally:
-                    bury_unless_dropped(run)
+        return row
 
 
 class _Around:
