@@ -71,7 +71,9 @@ class WorkerOptions:
         """What the row of the worker tells about it."""
         return {
             "roles": list(self.roles),
-            "workflows": self.served_workflows(),
+            "workflows": {
+                name: sorted(registry.workflow_versions(name)) for name in self.served_workflows()
+            },
             "services": self.served_services(),
             "slots": self.concurrency if self.executor else 0,
         }
