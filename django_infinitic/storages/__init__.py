@@ -36,6 +36,10 @@ def storage_for(
         from django_infinitic.storages.sqlite import SqliteStorage
 
         return SqliteStorage(alias, private, parts=number, clock=clock)
+    if vendor == "postgresql":
+        from django_infinitic.storages.postgresql import PostgresqlStorage
+
+        return PostgresqlStorage(alias, private, parts=number, clock=clock)
     raise ImproperlyConfigured(
         f'django_infinitic cannot store workflows in the database "{alias}" ({vendor}) yet: it '
         'knows PostgreSQL and SQLite. Name another alias in INFINITIC["STORAGE"].'

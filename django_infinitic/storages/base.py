@@ -147,7 +147,7 @@ class EngineStore(ABC):
     def block(self, instance: str, error: str) -> None:  # noqa: B027
         """Show a running instance as BLOCKED, with the reason (A2)."""
 
-    def unblock(self, instance: str) -> None:
+    def unblock(self, instance: str) -> None:  # noqa: B027
         """A person repairs a blocked instance: it runs again, its crashes are forgotten, and its
         parked messages are read again, in order (B9)."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from datetime import datetime
 from typing import Any, Final
 
 from django.db import transaction
@@ -24,13 +23,8 @@ from django_infinitic.storages.documents import (
     unpack,
 )
 from django_infinitic.storages.session import Sql
+from django_infinitic.storages.sql import LEASE
 from django_infinitic.storages.starts import SqlStarts, Start
-
-WAITING_LIMIT: Final = 10_000
-"""Messages that may wait for one instance."""
-
-TAG_LIMIT: Final = 1_000
-"""Instances that a message by tag reaches at once; more are reached after the commit."""
 
 NOBODY: Final = "00000000-0000-0000-0000-000000000000"
 """The instance of messages that are the starter lane's own."""
@@ -38,6 +32,11 @@ NOBODY: Final = "00000000-0000-0000-0000-000000000000"
 
 class SqlClients(SqlStarts):
     """`ClientStore` by the ORM, as far as it is not about speed."""
+
+    waiting_limit = 10_000
+    """Messages that may wait for one instance."""
+    tag_limit = 1_000
+    """Instances that a message by tag reaches at once; more are reached after the commit."""
 
     # -- acts ------------------------------------------------------------------------------
 
@@ -71,7 +70,7 @@ class SqlClients(SqlStarts):
             started_by=started_by,
             doc=doc,
         )
-        with self.session.caller() as sql:
+        with self.session.act() as sql:
             return self.begin(sql, start)
 
     def start_many(self, starts: Sequence[Doc]) -> list[Started]:
@@ -93,7 +92,7 @@ class SqlClients(SqlStarts):
         if to == "tag" and value.startswith(CUSTOM_ID_TAG):
             to, value = "custom", value.removeprefix(CUSTOM_ID_TAG)
         body = pack(doc)
-        with self.session.caller() as sql:
+        with self.session.act() as sql:
             if to == "tag":
                 reached = self.post_by_tag(sql, workflow, value, kind, body)
             else:
@@ -132,12 +131,12 @@ class SqlClients(SqlStarts):
                 " AND i.queued + (SELECT count(*) FROM infinitic_message m"
                 " WHERE m.instance = i.id) < %s"
             )
-            limit = [WAITING_LIMIT]
+            limit = [self.waiting_limit]
         rows = sql.rows(
             "INSERT INTO infinitic_message (part, instance, kind, created, body)"
-            f" SELECT i.part, i.id, %s, %s, %s FROM infinitic_instance i WHERE {condition}"
-            " RETURNING instance",
-            [int(kind), self.time(sql), body, *params, *limit],
+            f" SELECT i.part, i.id, %s, {self.clock_sql()}, %s FROM infinitic_instance i"
+            f" WHERE {condition} RETURNING instance",
+            [int(kind), body, *params, *limit],
         )
         return [self.id(row[0]) for row in rows]
 
@@ -148,8 +147,8 @@ class SqlClients(SqlStarts):
         )
         if found is not None:
             raise UsageError(
-                f"{found[1]} ({self.id(found[0])}) has {WAITING_LIMIT:,} messages waiting, which "
-                "is the limit. It does not take them: look at what it waits for, or cancel it."
+                f"{found[1]} ({self.id(found[0])}) has {self.waiting_limit:,} messages waiting, "
+                "which is the limit. It does not take them: look at what it waits for, or cancel it."
             )
 
     def post_by_tag(self, sql: Sql, workflow: str, tag: str, kind: int, body: bytes) -> list[str]:
@@ -159,15 +158,14 @@ class SqlClients(SqlStarts):
             " JOIN infinitic_instance i ON i.id = g.instance WHERE"
             " g.tag = %s AND g.workflow = %s AND NOT g.ended AND i.closed_at IS NULL"
             " ORDER BY i.id LIMIT %s",
-            [tag, workflow, TAG_LIMIT + 1],
+            [tag, workflow, self.tag_limit + 1],
         )
-        now = self.time(sql)
-        if len(rows) > TAG_LIMIT:
+        if len(rows) > self.tag_limit:
             doc = {"fan": {"tag": tag, "workflow": workflow, "after": ""}, "body": body.hex()}
-            self.insert_message(sql, lane_of(workflow), NOBODY, kind, pack(doc), now)
+            self.insert_message(sql, lane_of(workflow), NOBODY, kind, pack(doc))
         else:
             for id, part in rows:
-                self.insert_message(sql, part, self.id(id), kind, body, now)
+                self.insert_message(sql, part, self.id(id), kind, body)
         return [self.id(row[0]) for row in rows]
 
     def complete_task(self, service: str, task: str, doc: Doc) -> bool:
@@ -189,8 +187,7 @@ class SqlClients(SqlStarts):
             report = {"s": stream, "p": position, "task": id, **doc}
             if "q" in known:
                 report.setdefault("sequence", known["q"])
-            now = self.time(sql)
-            self.insert_message(sql, part, self.id(instance), Kind.REPORT, pack(report), now)
+            self.insert_message(sql, part, self.id(instance), Kind.REPORT, pack(report))
         return True
 
     # -- reads -----------------------------------------------------------------------------
@@ -323,8 +320,21 @@ class SqlClients(SqlStarts):
         alive = rows.filter(dead=False, expires_at__gt=self.client_now()).order_by("id")
         return [{"id": row.pk, "name": row.name, "info": row.info} for row in alive]
 
-    def client_now(self) -> datetime:
-        """The time of the store, on the caller's connection."""
+    def workers_seen(self) -> list[Doc]:
+        """Workers on record, dead ones too: id, name, info, seen (their last renewal)."""
+        rows = models.Worker.objects.using(self.alias).order_by("id")
+        return [
+            {
+                "id": row.pk,
+                "name": row.name,
+                "info": row.info,
+                "seen": to_micros(row.expires_at) - LEASE,
+            }
+            for row in rows
+        ]
+
+    def client_now(self) -> Any:
+        """The time of the store, as the ORM compares it."""
         raise NotImplementedError
 
 

@@ -13,8 +13,13 @@ from typing import Any, Final
 from django_infinitic.machine.messages import Kind
 from django_infinitic.machine.statuses import DeferredStatus, OutcomeStatus
 from django_infinitic.storages.base import DefiniteRollback, Doc, RefusedData, Started
-from django_infinitic.storages.batch import BY_CUSTOM_ID, BY_ID, PostRecord
-from django_infinitic.storages.clients import NOBODY, TAG_LIMIT, SqlClients
+from django_infinitic.storages.batch import (
+    BY_CUSTOM_ID,
+    BY_ID,
+    PostRecord,
+    canceled_report,
+)
+from django_infinitic.storages.clients import NOBODY, SqlClients
 from django_infinitic.storages.documents import (
     as_id,
     is_lane,
@@ -27,6 +32,9 @@ from django_infinitic.storages.session import Sql
 from django_infinitic.storages.starts import OtherMethodError, Start
 
 PAGE: Final = 50
+LONG_PATIENCE, SHORT_PATIENCE = 5.0, 0.05
+"""Seconds to wait for a lock: for the first that is locked, and for the others of the call."""
+
 JOIN_USAGE: Final = -1
 """The status by which a start is told that it asked for another method than the holder's."""
 
@@ -41,16 +49,19 @@ class LaneMessage:
     doc: Doc
 
     @property
-    def subject(self) -> tuple[Any, ...]:
+    def subjects(self) -> set[tuple[Any, ...]]:
         """What it is about: of one subject the order is kept."""
-        if "fan" in self.doc:
-            return "fan", self.doc["fan"]["workflow"], self.doc["fan"]["tag"]
-        if "post" in self.doc:
-            post = self.doc["post"]
-            if post["to"] == BY_CUSTOM_ID:
-                return post["workflow"], post["value"]
-            return (self.instance,)
-        return self.doc["workflow"], self.doc["custom_id"]
+        doc = self.doc
+        if "fan" in doc:
+            return {("tag", doc["fan"]["workflow"], doc["fan"]["tag"])}
+        if "cancel" in doc:
+            return {("task", doc["cancel"])}
+        if "post" not in doc:
+            return {(self.instance,), (doc["workflow"], doc["custom_id"])}
+        post = doc["post"]
+        if post["to"] == BY_CUSTOM_ID:
+            return {(post["workflow"], post["value"])}
+        return {(self.instance,)}
 
 
 class SqlLane(SqlClients):
@@ -59,20 +70,19 @@ class SqlLane(SqlClients):
     def start_from_lane(self, parts: Sequence[int]) -> bool:
         """Work off one start with a custom id (the starter lane); whether there was one.
 
-        What has to wait too long for a user's transaction is left for the next call, with all
-        that comes after it and is about the same.
+        It may wait up to 5 s for a transaction of a user, once per call. What had to wait too
+        long is left for the next call, with all that comes after it and is about the same.
         """
         lanes = [part for part in parts if is_lane(part)]
         held: set[tuple[Any, ...]] = set()
         for message in self.lane_messages(lanes) if lanes else ():
-            subjects = {message.subject, (message.instance,)}
-            if subjects & held:
-                held |= subjects
+            if message.subjects & held:
+                held |= message.subjects
                 continue
             try:
-                self._one(message)
+                self._one(message, SHORT_PATIENCE if held else LONG_PATIENCE)
             except DefiniteRollback:
-                held |= subjects
+                held |= message.subjects
             except RefusedData as error:
                 self._refused(message, error)
                 return True
@@ -84,13 +94,10 @@ class SqlLane(SqlClients):
         """The first messages of these lanes, in order."""
         raise NotImplementedError
 
-    def be_patient(self, sql: Sql) -> None:
-        """Let this transaction wait for locks longer than others do."""
-
-    def _one(self, message: LaneMessage) -> None:
+    def _one(self, message: LaneMessage, patience: float) -> None:
         with self.session.transaction() as sql:
             self.fence(sql)
-            self.be_patient(sql)
+            self.be_patient(sql, patience)
             if not self._taken(sql, message):
                 return
             doc = message.doc
@@ -197,17 +204,32 @@ class SqlLane(SqlClients):
             " JOIN infinitic_instance i ON i.id = g.instance WHERE"
             " g.tag = %s AND g.workflow = %s AND NOT g.ended AND i.closed_at IS NULL"
             " AND i.id > %s ORDER BY i.id LIMIT %s",
-            [fan["tag"], fan["workflow"], self.key(fan["after"] or NOBODY), TAG_LIMIT],
+            [fan["tag"], fan["workflow"], self.key(fan["after"] or NOBODY), self.tag_limit],
         )
-        now = self.time(sql)
         for id, part in rows:
-            self.insert_message(sql, part, self.id(id), kind, body, now)
-        if len(rows) == TAG_LIMIT:
+            self.insert_message(sql, part, self.id(id), kind, body)
+        if len(rows) == self.tag_limit:
             rest = {**doc, "fan": {**fan, "after": self.id(rows[-1][0])}}
-            self.insert_message(sql, lane_of(fan["workflow"]), NOBODY, kind, pack(rest), now)
+            self.insert_message(sql, lane_of(fan["workflow"]), NOBODY, kind, pack(rest))
 
     def cancel_late(self, sql: Sql, task: str, mode: int) -> None:
-        """Cancel (1) or expire (2) a task that was locked when the engine wanted to."""
+        """Cancel (1) or expire (2) a task: it ends if nobody runs it, else it is marked."""
+        states = "state <> 1" if mode == 1 else "state = 0"
+        gone = sql.row(
+            f"DELETE FROM infinitic_task WHERE id = %s AND {states}"
+            " RETURNING instance, part, stream, position",
+            [self.key(task)],
+        )
+        if gone is not None and mode == 1:
+            instance, part, stream, position = gone
+            report = canceled_report(task, stream, position)
+            self.insert_message(sql, part, self.id(instance), Kind.REPORT, report)
+        elif gone is None:
+            sql.run(
+                "UPDATE infinitic_task SET mode = %s"
+                " WHERE id = %s AND state = 1 AND (mode = 0 OR %s = 1)",
+                [mode, self.key(task), mode],
+            )
 
 
 def routed(post: PostRecord) -> bytes:

@@ -6,7 +6,7 @@ import os
 import socket
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from django.core.exceptions import ImproperlyConfigured
 
@@ -18,6 +18,9 @@ from django_infinitic.storages.batch import canceled_report
 from django_infinitic.storages.documents import to_json
 from django_infinitic.storages.session import Sql
 from django_infinitic.storages.sql import LEASE, PATIENCE, SqlStorage, marks
+
+RETIRE_PATIENCE: Final = 12.0
+"""Seconds: longer than the database lets a statement of the lost connection run."""
 
 
 @dataclass(slots=True)
@@ -107,7 +110,7 @@ class SqlOwnership(SqlStorage):
         )
         if marked is None:
             return False
-        self._end_unwanted_tasks(sql, worker, now)
+        self._end_unwanted_tasks(sql, worker)
         sql.run(
             "UPDATE infinitic_task SET worker = NULL, state = 0, attempt = attempt + 1,"
             " ready_at = %s WHERE worker = %s",
@@ -126,7 +129,7 @@ class SqlOwnership(SqlStorage):
             )
         return True
 
-    def _end_unwanted_tasks(self, sql: Sql, worker: int, now: int) -> None:
+    def _end_unwanted_tasks(self, sql: Sql, worker: int) -> None:
         """No new attempt of what was canceled or has expired: it ends with its worker."""
         gone = sql.rows(
             "DELETE FROM infinitic_task WHERE worker = %s AND mode <> 0"
@@ -136,13 +139,13 @@ class SqlOwnership(SqlStorage):
         for id, instance, part, stream, position, mode in gone:
             if mode == 1:
                 report = canceled_report(self.id(id), stream, position)
-                self.insert_message(sql, part, self.id(instance), Kind.REPORT, report, now)
+                self.insert_message(sql, part, self.id(instance), Kind.REPORT, report)
 
     def retire(self, me: int) -> int:
         """After an unknown outcome: mark this life dead, register a new one that inherits parts
         and claimed tasks; its id. Raises `NotOwner` when a thief was first."""
         with self.session.transaction() as sql:
-            self.be_patient(sql)
+            self.be_patient(sql, RETIRE_PATIENCE)
             old = sql.row(
                 "UPDATE infinitic_worker SET dead = true WHERE id = %s AND NOT dead"
                 " RETURNING name, host, pid, info",
@@ -158,9 +161,6 @@ class SqlOwnership(SqlStorage):
                 sql.run(f"UPDATE infinitic_part SET {column} = %s WHERE {column} = %s", [new, me])
             sql.run("UPDATE infinitic_task SET worker = %s WHERE worker = %s", [new, me])
         return new
-
-    def be_patient(self, sql: Sql) -> None:
-        """Let this transaction wait for locks longer than others do."""
 
     # -- parts -----------------------------------------------------------------------------
 

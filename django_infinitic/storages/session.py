@@ -5,7 +5,7 @@ from __future__ import annotations
 import collections
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -15,6 +15,8 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_infinitic.storages.base import StoreError
 
+Params = Sequence[Any] | Mapping[str, Any]
+
 
 class Sql:
     """Statements on a cursor of Django's; placeholders are `%s`."""
@@ -23,25 +25,25 @@ class Sql:
         self.session = session
         self.cursor = connection.cursor()
 
-    def run(self, statement: str, params: Sequence[Any] = ()) -> int:
+    def run(self, statement: str, params: Params = ()) -> int:
         """Run a statement; the number of rows that it changed."""
-        self.session.statements += 1
+        self.session.count()
         self.cursor.execute(statement, params)
         return int(self.cursor.rowcount)
 
     def many(self, statement: str, rows: Sequence[Sequence[Any]]) -> int:
         """Run a statement for each row; the number of rows that they changed."""
-        self.session.statements += 1
+        self.session.count()
         self.cursor.executemany(statement, rows)
         return int(self.cursor.rowcount)
 
-    def rows(self, statement: str, params: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+    def rows(self, statement: str, params: Params = ()) -> list[tuple[Any, ...]]:
         """The rows of a query, or of a statement with RETURNING."""
-        self.session.statements += 1
+        self.session.count()
         self.cursor.execute(statement, params)
         return list(self.cursor.fetchall())
 
-    def row(self, statement: str, params: Sequence[Any] = ()) -> tuple[Any, ...] | None:
+    def row(self, statement: str, params: Params = ()) -> tuple[Any, ...] | None:
         """The first row, if any."""
         found = self.rows(statement, params)
         return found[0] if found else None
@@ -62,6 +64,8 @@ class Session(ABC):
 
     errors: tuple[type[Exception], ...] = (DjangoError,)
     """What the driver raises, wrapped by Django or not."""
+    remote = True
+    """Whether each statement by itself is a wait for a server."""
 
     def __init__(self, alias: str, private: bool) -> None:
         self.alias = alias
@@ -121,6 +125,17 @@ class Session(ABC):
             if meaning is None:
                 raise
             raise meaning from error
+
+    def count(self, statements: int = 1) -> None:
+        """Count statements that are sent together."""
+        self.statements += statements
+        self.trips += self.remote
+
+    @contextmanager
+    def act(self) -> Iterator[Sql]:
+        """Like `caller`, for acts that a vendor may do in one statement."""
+        with self.caller() as sql:
+            yield sql
 
     @contextmanager
     def caller(self) -> Iterator[Sql]:

@@ -72,14 +72,19 @@ class SqlStorage(Storage):
         if sql.row(statement, [me]) is None:
             raise NotOwner(f"Worker {me} was marked dead.")
 
-    def insert_message(
-        self, sql: Sql, part: int, instance: str, kind: int, body: bytes, now: int
-    ) -> None:
-        """Insert a message; `instance` is a parameter of `key`."""
+    def be_patient(self, sql: Sql, seconds: float) -> None:
+        """Let this transaction wait for locks that long."""
+
+    def clock_sql(self) -> str:
+        """The time as an expression."""
+        raise NotImplementedError
+
+    def insert_message(self, sql: Sql, part: int, instance: str, kind: int, body: bytes) -> None:
+        """Insert a message."""
         sql.run(
             "INSERT INTO infinitic_message (part, instance, kind, created, body)"
-            " VALUES (%s, %s, %s, %s, %s)",
-            [part, self.key(instance), kind, now, body],
+            f" VALUES (%s, %s, %s, {self.clock_sql()}, %s)",
+            [part, self.key(instance), int(kind), body],
         )
 
 

@@ -139,4 +139,4 @@ class SqlStarts(SqlStorage):
                 " VALUES (%s, %s, false, %s)",
                 [tag, start.workflow, self.key(start.id)],
             )
-        self.insert_message(sql, start.part, start.id, Kind.START, pack(start.doc), now)
+        self.insert_message(sql, start.part, start.id, Kind.START, pack(start.doc))

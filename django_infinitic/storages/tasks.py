@@ -48,8 +48,7 @@ class SqlTasks(SqlStorage):
         )
         if gone is None:
             return False
-        now = self.time(sql)
-        self.insert_message(sql, gone[1], self.id(gone[0]), Kind.REPORT, report, now)
+        self.insert_message(sql, gone[1], self.id(gone[0]), Kind.REPORT, report)
         return True
 
     def retry(self, task: ClaimedTask, ready_at: int, doc: Doc) -> bool:

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 from django_infinitic.machine.messages import Kind
 from django_infinitic.storages.base import ClaimedTask, NotOwner, WriteSet
-from django_infinitic.storages.batch import BY_TAG, Batch, PostRecord, canceled_report
-from django_infinitic.storages.documents import CUSTOM_ID_TAG, as_key, from_key, tag_rows
+from django_infinitic.storages.batch import BY_TAG, Batch, PostRecord
+from django_infinitic.storages.documents import CUSTOM_ID_TAG, as_key, tag_rows
 from django_infinitic.storages.lane import routed
 from django_infinitic.storages.session import Sql
 from django_infinitic.storages.sqlite.reading import SqliteReading
@@ -33,7 +33,7 @@ class SqliteEngine(SqliteReading):
         self.failpoint("store.after_commit")
 
     def _write(self, sql: Sql, rows: Batch) -> None:
-        key, now = as_key, self.now()
+        key = as_key
         if rows.consumed:
             gone = sql.run(
                 "DELETE FROM infinitic_message WHERE id IN (SELECT value FROM json_each(%s))",
@@ -52,6 +52,23 @@ class SqliteEngine(SqliteReading):
                 [(key(task), attempt) for task, attempt in rows.done],
             )
             _expect(gone, len(rows.done), "tasks")
+        if rows.retried:
+            freed = sql.many(
+                "UPDATE infinitic_task SET worker = NULL, state = 0, ready_at = %s, body = %s"
+                " WHERE id = %s AND attempt = %s",
+                [(one.ready_at, one.body, key(one.id), one.attempt) for one in rows.retried],
+            )
+            _expect(freed, len(rows.retried), "tasks")
+        if rows.delegated:
+            handed = sql.many(
+                "UPDATE infinitic_task SET worker = NULL, state = 2, delegated = true"
+                " WHERE id = %s AND attempt = %s",
+                [(key(task), attempt) for task, attempt in rows.delegated],
+            )
+            _expect(handed, len(rows.delegated), "tasks")
+            for task, _ in rows.delegated:
+                if sql.exists("infinitic_task WHERE id = %s AND mode = 1", [key(task)]):
+                    self.cancel_late(sql, task, 1)
         if rows.timers_gone:
             sql.run(
                 "DELETE FROM infinitic_timer WHERE id IN (SELECT value FROM json_each(%s))",
@@ -63,10 +80,10 @@ class SqliteEngine(SqliteReading):
                 " VALUES (%s, %s, %s, %s, %s)",
                 [(key(one.instance), *one[1:]) for one in rows.events],
             )
-        self._write_children(sql, rows, now)
+        self._write_children(sql, rows)
         for post in rows.posts:
-            self._write_post(sql, post, now)
-        self._write_tasks(sql, rows, now)
+            self._write_post(sql, post)
+        self._write_tasks(sql, rows)
         if rows.timers:
             sql.many(
                 "INSERT INTO infinitic_timer (id, part, instance, due, body) VALUES"
@@ -106,7 +123,7 @@ class SqliteEngine(SqliteReading):
                 [(tag, key(one), key(one)) for one, tag in rows.tags_ended],
             )
 
-    def _write_children(self, sql: Sql, rows: Batch, now: int) -> None:
+    def _write_children(self, sql: Sql, rows: Batch) -> None:
         for child in rows.children:
             made = sql.run(
                 "INSERT INTO infinitic_instance (id, part, workflow, method, status, parent,"
@@ -122,7 +139,7 @@ class SqliteEngine(SqliteReading):
                     child.tags,
                     child.meta,
                     child.started_by,
-                    self.stamp(now),
+                    self.stamp(self.now()),
                 ],
             )
             if made != 1:
@@ -134,19 +151,19 @@ class SqliteEngine(SqliteReading):
                     " VALUES (%s, %s, false, %s)",
                     [(name, child.workflow, as_key(child.id)) for name in names],
                 )
-            self.insert_message(sql, child.part, child.id, Kind.START, child.body, now)
+            self.insert_message(sql, child.part, child.id, Kind.START, child.body)
         for start in rows.lane:
-            self.insert_message(sql, start.part, start.instance, Kind.START, start.body, now)
+            self.insert_message(sql, start.part, start.instance, Kind.START, start.body)
 
-    def _write_post(self, sql: Sql, post: PostRecord, now: int) -> None:
+    def _write_post(self, sql: Sql, post: PostRecord) -> None:
         if post.to == BY_TAG:
-            self._write_to_tag(sql, post, now)
+            self._write_to_tag(sql, post)
             return
         lane = self._lane_before(sql, post)
         if lane is None:
             self.deliver(sql, post)
         else:
-            self.insert_message(sql, lane, post.target or post.sender, post.kind, routed(post), now)
+            self.insert_message(sql, lane, post.target or post.sender, post.kind, routed(post))
 
     def _lane_before(self, sql: Sql, post: PostRecord) -> int | None:
         """The lane in which the start of the target may still wait: then the message waits too."""
@@ -163,7 +180,7 @@ class SqliteEngine(SqliteReading):
             )
         return None if found is None else int(found[0])
 
-    def _write_to_tag(self, sql: Sql, post: PostRecord, now: int) -> None:
+    def _write_to_tag(self, sql: Sql, post: PostRecord) -> None:
         if post.value.startswith(CUSTOM_ID_TAG):
             condition, params = self.target(
                 post.workflow or "", "custom", post.value.removeprefix(CUSTOM_ID_TAG)
@@ -176,12 +193,12 @@ class SqliteEngine(SqliteReading):
             params = [post.value, post.workflow]
         sql.run(
             "INSERT INTO infinitic_message (part, instance, kind, created, body)"
-            f" SELECT i.part, i.id, %s, %s, %s FROM infinitic_instance i WHERE {condition}"
-            " AND i.id <> %s ORDER BY i.id",
-            [post.kind, now, post.body, *params, as_key(post.sender)],
+            f" SELECT i.part, i.id, %s, {self.clock_sql()}, %s FROM infinitic_instance i"
+            f" WHERE {condition} AND i.id <> %s ORDER BY i.id",
+            [post.kind, post.body, *params, as_key(post.sender)],
         )
 
-    def _write_tasks(self, sql: Sql, rows: Batch, now: int) -> None:
+    def _write_tasks(self, sql: Sql, rows: Batch) -> None:
         if rows.tasks:
             sql.many(
                 "INSERT INTO infinitic_task (id, instance, part, workflow, service, name, stream,"
@@ -208,24 +225,6 @@ class SqliteEngine(SqliteReading):
         for task in rows.expired:
             self.cancel_late(sql, task, 2)
 
-    def cancel_late(self, sql: Sql, task: str, mode: int) -> None:
-        """Cancel (1) or expire (2) a task. Nobody else writes now, so nothing is ever late."""
-        states = "state <> 1" if mode == 1 else "state = 0"
-        gone = sql.row(
-            f"DELETE FROM infinitic_task WHERE id = %s AND {states}"
-            " RETURNING instance, part, stream, position",
-            [as_key(task)],
-        )
-        if gone is not None and mode == 1:
-            instance, part, stream, position = gone
-            report = canceled_report(task, stream, position)
-            self.insert_message(sql, part, from_key(instance), Kind.REPORT, report, self.now())
-        elif gone is None:
-            sql.run(
-                "UPDATE infinitic_task SET mode = %s WHERE id = %s AND state = 1",
-                [mode, as_key(task)],
-            )
-
     # -- tasks -----------------------------------------------------------------------------
 
     def claim(self, services: Sequence[str] | None, limit: int) -> list[ClaimedTask]:
@@ -242,16 +241,19 @@ class SqliteEngine(SqliteReading):
             return []
         with self.session.transaction() as sql:
             self.fence(sql)
-            rows = sql.rows(
-                "UPDATE infinitic_task SET worker = %s, state = 1, attempt = attempt + 1"
-                f" WHERE id IN (SELECT id FROM infinitic_task WHERE {condition}"
-                " ORDER BY priority DESC, ready_at, id LIMIT %s)"
-                " RETURNING id, instance, workflow, service, name, attempt, body, priority,"
-                " ready_at",
-                [self.me or None, *params, limit],
+            ready = sql.rows(
+                f"SELECT id FROM infinitic_task WHERE {condition}"
+                " ORDER BY priority DESC, ready_at, id LIMIT %s",
+                [*params, limit],
             )
-        rows.sort(key=lambda row: (-row[7], row[8], row[0]))
-        return [self.claimed(row[:7]) for row in rows]
+            rows = sql.rows(
+                "UPDATE infinitic_task SET worker = %s, state = 1, attempt = attempt + 1,"
+                " ready_at = %s WHERE id IN (SELECT value FROM json_each(%s))"
+                " RETURNING id, instance, workflow, service, name, attempt, body",
+                [self.me or None, self.now(), json.dumps([id for (id,) in ready])],
+            )
+        found = {row[0]: row for row in rows}
+        return [self.claimed(found[id]) for (id,) in ready]
 
 
 def _expect(found: int, wanted: int, what: str) -> None:

@@ -69,6 +69,10 @@ class SqliteReading(SqlLane, SqlTasks, SqlOwnership, SqlUpkeep):
         """The same."""
         return self.now()
 
+    def clock_sql(self) -> str:
+        """The same."""
+        return str(self.now())
+
     def client_now(self) -> datetime:
         """The same."""
         return to_datetime(self.now())

@@ -34,6 +34,7 @@ OWNERS: Final = ("infinitic_event.", "infinitic_task.", "infinitic_timer.")
 class SqliteSession(Session):
     """Transactions take the write lock at their beginning, so that none fails half-way (B3)."""
 
+    remote = False
     errors = (DjangoError, sqlite3.Error, OverflowError, UnicodeEncodeError)
 
     def open(self, connection: BaseDatabaseWrapper) -> None:

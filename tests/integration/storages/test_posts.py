@@ -79,8 +79,8 @@ def test_ids_by_tag(world):
     assert world.store.ids_by_tag("shop.Other", "vip") == set()
 
 
-def test_an_instance_has_a_limit_of_waiting_messages(database, monkeypatch):
-    monkeypatch.setattr("django_infinitic.storages.clients.WAITING_LIMIT", 3)
+def test_an_instance_has_a_limit_of_waiting_messages(database):
+    database.store.waiting_limit = 3
     first = database.start(custom_id="42").id
     database.send(first)
     database.send("42", to="custom")
@@ -98,9 +98,8 @@ def test_an_instance_has_a_limit_of_waiting_messages(database, monkeypatch):
         database.send(first)
 
 
-def test_a_message_to_many_is_worked_off_after_the_commit(database, monkeypatch):
-    for place in ("clients", "lane"):
-        monkeypatch.setattr(f"django_infinitic.storages.{place}.TAG_LIMIT", 3)
+def test_a_message_to_many_is_worked_off_after_the_commit(database):
+    database.store.tag_limit = 3
     ids = [database.start(tags=["vip"]).id for _ in range(7)]
     assert len(database.send("vip", to="tag")) == 4
     assert all(database.docs(one, Kind.SEND) == [] for one in ids)
