@@ -72,7 +72,7 @@ class WorkerOptions:
         return {
             "roles": list(self.roles),
             "workflows": {
-                name: sorted(registry.workflow_versions(name)) for name in self.served_workflows()
+                name: registry.workflow_versions(name) for name in self.served_workflows()
             },
             "services": self.served_services(),
             "slots": self.concurrency if self.executor else 0,
