@@ -10,12 +10,12 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST, require_safe
 
 from django_infinitic import Ref, WorkflowHandle, client
+from django_infinitic.client.timeline import timeline
 from django_infinitic.exceptions import WorkflowUnknownError
 
 from .forms import TripForm
 from .models import Status, Trip
 from .services import SOLD_OUT
-from .timeline import timeline
 from .workflows import TravelBooking, TravelRequest
 
 
