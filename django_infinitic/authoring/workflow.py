@@ -56,7 +56,7 @@ class Workflow:
     @property
     def context(self) -> WorkflowContext:
         """Ids, names, tags and meta of the running method."""
-        return self._infinitic("context").context
+        return self._infinitic("context", inline=True).context
 
     @property
     def random(self) -> Random:
@@ -96,7 +96,7 @@ class Workflow:
 
     def now(self) -> datetime:
         """The recorded time of the present step, aware, in UTC."""
-        return self._infinitic("now()").now()
+        return self._infinitic("now()", inline=True).now()
 
     def uuid4(self) -> UUID:
         """A random UUID, the same in every replay."""
@@ -113,9 +113,12 @@ class Workflow:
         asked: Deferred[Any] = ask(run, question)
         return asked
 
-    def _infinitic(self, what: str) -> runtime.MethodRun:
-        """The method run of this very object, which must be the one that runs now."""
-        run = runtime.require(f"{type(self).__name__}.{what}")
+    def _infinitic(self, what: str, *, inline: bool = False) -> runtime.MethodRun:
+        """The method run of this very object, which must be the one that runs now.
+
+        `inline`: it may be asked inside `inline()` too, as it neither commands nor waits.
+        """
+        run = runtime.require(f"{type(self).__name__}.{what}", inline=inline)
         mine: object = getattr(self, "_infinitic_run", None)
         if mine is not run:
             raise UsageError(

@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 
 from django.utils import timezone
 
+from django_infinitic.authoring import runtime
 from django_infinitic.authoring.deferred import Deferred
 from django_infinitic.authoring.policy import duration_seconds
 from django_infinitic.authoring.workflow import Workflow, WorkflowContext
@@ -30,7 +31,7 @@ from django_infinitic.machine.state import (
     Receive,
     Segment,
 )
-from django_infinitic.machine.waits import Wait
+from django_infinitic.machine.waits import Wait, same_tree
 from django_infinitic.registry import MethodSpec, WorkflowSpec
 
 
@@ -114,6 +115,7 @@ class Tape:
             if self._dropped > 100 and self._fibre is not None:
                 self._fibre.suspend(None)  # it swallows everything: never to be resumed
             raise FibreDropped
+        runtime.refuse_in_inline(what)
         if self._starting:
             raise UsageError(
                 f"{what} in {self.class_name}.__init__: it runs for each method of the instance, "
@@ -160,10 +162,7 @@ class Tape:
                     f"command {self._positions + 1} was {described(missing)} when it first ran",
                     "a wait",
                 )
-            other = expected is None or (
-                expected[1] != wait.node and self.method_spec.check_mode != "none"
-            )
-            if other:
+            if expected is None or not same_tree(expected[1], wait.node):
                 self._changed("the wait was for other commands when it first ran", "this wait")
         wake = self._fibre.suspend(wait)
         if self._dropped:

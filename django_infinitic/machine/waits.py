@@ -118,6 +118,23 @@ def leaves_of(node: Node) -> Iterator[int]:
             yield from leaves_of(operand)
 
 
+def same_tree(one: Node, other: Node) -> bool:
+    """Whether two trees are for the same commands; the order of operands does not count (F033)."""
+    if isinstance(one, int) or isinstance(other, int):
+        return one == other
+    if one == other:
+        return True
+    if one[0] != other[0] or len(one) != len(other):
+        return False
+    return sorted(map(_ordered, one[1:])) == sorted(map(_ordered, other[1:]))
+
+
+def _ordered(node: Node) -> str:
+    if isinstance(node, int):
+        return str(node)
+    return f"({node[0]} {' '.join(sorted(map(_ordered, node[1:])))})"
+
+
 @dataclass(slots=True)
 class Wait:
     """Where a method stands: its wait number, tree, limit and since when.
