@@ -10,18 +10,27 @@ import sys
 
 def engine(supervisor: str, options: str, successor: str) -> int:
     """One engine process; its exit code."""
-    from django_infinitic.worker.control import Control
-    from django_infinitic.worker.frames import Gone
     from django_infinitic.worker.options import WorkerOptions
-    from django_infinitic.worker.start import refusals, run_engine
+    from django_infinitic.worker.processes import ProcessChild
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the supervisor's affair
+    asked = WorkerOptions.from_json(options)
+    first_child = None
+    if asked.executor:
+        # Both load the project at the same time.
+        first_child = ProcessChild(slots=asked.concurrency, worker_name=asked.name)
+
+    import django
+
+    django.setup()
+    from django_infinitic.worker.control import Control
+    from django_infinitic.worker.frames import Gone
+    from django_infinitic.worker.start import refusals, run_engine
+
     control = Control(socket.socket(fileno=int(supervisor)))
     try:
         with refusals(control):
-            run_engine(
-                WorkerOptions.from_json(options), control=control, successor=successor == "1"
-            )
+            run_engine(asked, control=control, successor=successor == "1", first_child=first_child)
     except Gone:
         print("The supervisor of this worker is gone; it ends.", file=sys.stderr)
         return 1
@@ -30,6 +39,9 @@ def engine(supervisor: str, options: str, successor: str) -> int:
 
 def child(link: str, parent: str, slots: str, worker_name: str) -> int:
     """One executor child; its exit code."""
+    import django
+
+    django.setup()
     from django_infinitic.worker.child import Child
     from django_infinitic.worker.processes import die_with_parent
 
@@ -41,9 +53,6 @@ def child(link: str, parent: str, slots: str, worker_name: str) -> int:
 
 def main() -> None:
     """Run the role that the first argument names."""
-    import django
-
-    django.setup()
     role, *rest = sys.argv[1:]
     code = {"engine": engine, "child": child}[role](*rest)
     for stream in (sys.stdout, sys.stderr):

@@ -466,7 +466,7 @@ class Engine:
             self._commit(turns[:middle])
             self._commit(turns[middle:])
             return
-        ((effects, turn),) = turns
+        ((effects, _),) = turns
         logger.error(
             "Instance %s is blocked: the database refuses its rows: %s", effects.instance, error
         )

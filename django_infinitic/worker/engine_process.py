@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 from django.db import Error as DatabaseError
+from django.db import close_old_connections
 
 from django_infinitic import signals
 from django_infinitic.conf import settings
@@ -65,8 +66,10 @@ class EngineProcess:
         sqlite: bool,
         control: Control | None = None,
         successor: bool = False,
+        first_child: Child | None = None,
     ) -> None:
         self.options = options
+        self._first_child = first_child
         self.store = store
         self._sqlite = sqlite
         self._control = control
@@ -160,7 +163,7 @@ class EngineProcess:
             return Progress(True)
         except UnknownOutcome as error:
             logger.warning("It is not known what became of a batch; starting anew: %s", error)
-            self.store.close()  # type: ignore[attr-defined]
+            self._close_store()
             self._dead = self.store.me
             return self._wait_for_database()
         except (DefiniteRollback, DatabaseError) as error:
@@ -168,7 +171,7 @@ class EngineProcess:
                 raise
             if not self._away:
                 logger.warning("The database does not answer as it should; trying again: %s", error)
-            self.store.close()  # type: ignore[attr-defined]
+            self._close_store()
             return self._wait_for_database()
         if self._away:
             logger.warning("The database answers again.")
@@ -262,7 +265,7 @@ class EngineProcess:
         self._to_release.update(wanted)
         for part, (workflow, version) in list(self._lacking.items()):
             if any(
-                worker["info"].get("workflows", {}).get(workflow, -1) >= version
+                version in worker["info"].get("workflows", {}).get(workflow, ())
                 for worker in self.store.workers_alive()
             ):
                 del self._lacking[part]
@@ -359,6 +362,7 @@ class EngineProcess:
     def _close_store(self) -> None:
         with contextlib.suppress(Exception):
             self.store.close()  # type: ignore[attr-defined]
+        close_old_connections()
 
     # -- waiting -----------------------------------------------------------------------------
 
@@ -405,6 +409,9 @@ class EngineProcess:
             self._control.tell(**note)
 
     def _spawn(self, slots: int) -> Child:
+        first, self._first_child = self._first_child, None
+        if first is not None:
+            return first
         make = ThreadChild if self.options.all_in_one else ProcessChild
         child: Child = make(slots=slots, worker_name=self.options.name)
         return child

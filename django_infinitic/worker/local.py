@@ -51,7 +51,7 @@ class LocalExecutor:
         self.store = store
         self.replaced: dict[str, Any] = {}
         self._worker_name = worker_name
-        self._services = services
+        self.services = services
         self._slots = slots
         self._before = before
         self._after = after
@@ -61,7 +61,7 @@ class LocalExecutor:
     def run_once(self) -> bool:
         """Claim and run some tasks, and batches that are due; whether there was anything."""
         busy = False
-        for task in self.store.claim(self._services, self._slots):
+        for task in self.store.claim(self.services, self._slots):
             busy = True
             failpoint("executor.after_claim")
             spec = _spec(task)

@@ -102,7 +102,7 @@ class ProcessChild:
 
 
 class ThreadChild:
-    """An executor in a thread of this process (`--all-in-one`); nothing can end what hangs in it."""
+    """An executor in a thread of this process (`--all-in-one`): what hangs in it stays."""
 
     def __init__(self, *, slots: int, worker_name: str) -> None:
         from django_infinitic.worker.child import Child as Loop

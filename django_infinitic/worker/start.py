@@ -17,6 +17,7 @@ from django_infinitic.storages.base import Storage
 from django_infinitic.worker.control import Control
 from django_infinitic.worker.engine_process import EngineProcess, draining_on_signals
 from django_infinitic.worker.options import WorkerOptions
+from django_infinitic.worker.processes import Child
 
 logger = logging.getLogger("django_infinitic.worker")
 REFUSED = 78
@@ -44,6 +45,7 @@ def run_engine(
     *,
     control: Control | None = None,
     successor: bool = False,
+    first_child: Child | None = None,
     signals: tuple[str, ...] = ("SIGTERM",),
     interrupted: Callable[[Callable[[], None]], None] = lambda drain: drain(),
 ) -> None:
@@ -54,6 +56,7 @@ def run_engine(
         sqlite=connections[settings.storage.alias].vendor == "sqlite",
         control=control,
         successor=successor,
+        first_child=first_child,
     )
     with draining_on_signals(lambda: interrupted(process.drain), *signals):
         worker_started.send_robust(sender=EngineProcess, worker=options.name)

@@ -1,3 +1,4 @@
+import contextlib
 import time
 from datetime import timedelta
 
@@ -95,7 +96,5 @@ class Endless(Workflow):
 
     def stubborn(self) -> None:
         while True:
-            try:
+            with contextlib.suppress(BaseException):  # what the watchdog throws
                 time.sleep(0.01)
-            except BaseException:  # what the watchdog throws
-                pass

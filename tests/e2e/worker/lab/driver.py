@@ -1,0 +1,105 @@
+"""A client process that does what a test asks: one JSON line in, one out."""
+
+import json
+import sys
+import traceback
+from typing import Any
+
+import django
+import environ
+
+django.setup()
+
+from django.db import connection, transaction  # noqa: E402
+
+from django_infinitic import client  # noqa: E402
+from django_infinitic.models import Task, Worker, WorkflowInstance  # noqa: E402
+from lab import workflows  # noqa: E402
+from lab.models import Entry  # noqa: E402
+
+
+def use(url: str) -> None:
+    """Work on another database from here on."""
+    connection.close()
+    connection.settings_dict.update(environ.Env.db_url_config(url))
+
+
+def start(name: str, *args: Any) -> str:
+    cls, _, method = name.partition(".")
+    return client.start(getattr(getattr(workflows, cls), method), *args).workflow_id
+
+
+def start_many(name: str, arguments: list[list[Any]]) -> list[str]:
+    return [start(name, *args) for args in arguments]
+
+
+def roll_back(name: str, *args: Any) -> str:
+    try:
+        with transaction.atomic():
+            id = start(name, *args)
+            raise ZeroDivisionError
+    except ZeroDivisionError:
+        return id
+
+
+def result(id: str, timeout: float = 20) -> Any:
+    return client.get_handle(id).result(timeout)
+
+
+def results(ids: list[str], timeout: float = 60) -> list[Any]:
+    return [client.get_handle(id).result(timeout) for id in ids]
+
+
+def status(id: str) -> str:
+    return client.get_handle(id).status().name
+
+
+def cancel(id: str) -> None:
+    client.get_handle(id).cancel()
+
+
+def retry(id: str) -> None:
+    client.get_handle(id).retry()
+
+
+def failure(id: str, timeout: float = 20) -> str:
+    try:
+        client.get_handle(id).result(timeout)
+    except Exception as error:
+        nested = getattr(error, "deferred_error", error)
+        found = getattr(nested, "last_failure", None)
+        text = f"{found.exception.name}: {found.exception.message}" if found else ""
+        return f"{type(error).__name__} {type(nested).__name__} {text}"
+    return ""
+
+
+def instance(id: str) -> dict[str, Any]:
+    row = WorkflowInstance.objects.filter(pk=id).first()
+    if row is None:
+        return {}
+    return {"status": WorkflowInstance.Status(row.status).name, "crashes": row.crashes}
+
+
+def entries() -> list[str]:
+    return sorted(Entry.objects.values_list("key", flat=True))
+
+
+def alive() -> list[dict[str, Any]]:
+    return list(Worker.objects.filter(dead=False).values("id", "name", "pid"))
+
+
+def tasks() -> list[dict[str, Any]]:
+    return list(Task.objects.values("name", "state", "attempt", "worker"))
+
+
+def send(id: str, text: str) -> None:
+    client.get_workflow_by_id(workflows.Single, id).go.send(text)
+
+
+for line in sys.stdin:
+    name, args = json.loads(line)
+    try:
+        answer = {"value": globals()[name](*args)}
+    except BaseException:
+        answer = {"error": traceback.format_exc()}
+    print(json.dumps(answer), flush=True)
