@@ -72,6 +72,10 @@ class TestSqlite:
     def test_e009_refuses_a_database_in_memory(self, name: str) -> None:
         assert ids(self.check(name)) == ["E009"]
 
+    @pytest.mark.parametrize("name", ["default", "default_1"])
+    def test_the_test_database_of_django_is_none_of_its_business(self, name: str) -> None:
+        assert self.check(f"file:memorydb_{name}?mode=memory&cache=shared") == []
+
     def test_w004_tells_of_a_relative_file(self) -> None:
         assert ids(self.check("db.sqlite3", transaction_mode="IMMEDIATE")) == ["W004"]
 
