@@ -22,7 +22,8 @@ from django_infinitic.client.acts import (
     retry_workflow,
 )
 from django_infinitic.client.explanation import Cause, Explanation, Why
-from django_infinitic.client.handle import WorkflowHandle, get_handle
+from django_infinitic.client.finding import get_handle
+from django_infinitic.client.handle import WorkflowHandle
 from django_infinitic.client.starts import (
     abulk_dispatch,
     adispatch,

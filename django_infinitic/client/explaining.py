@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-from django_infinitic.client.causes import Causes
+from django_infinitic.client.causes import Ask, Causes
 from django_infinitic.client.context import surroundings
 from django_infinitic.client.explanation import RETRY_HINT, Cause, Explanation, Why, since_text
 from django_infinitic.client.serving import COMMAND, Missing, Serving
@@ -71,11 +71,12 @@ class _Look:
 class _Known:
     """An instance with all that is asked about it."""
 
-    def __init__(self, row: StoredInstance, serving: Serving, ask: Any) -> None:
+    def __init__(self, row: StoredInstance, serving: Serving, ask: Ask) -> None:
         self.row = row
         self.state: Instance = state_of(row)
         self.serving = serving
         self._ask = ask
+        self._about_all = False
         self._tasks: dict[str, Doc] | None = None
         self._pending = surroundings().store().messages_of(row.id)
         self._lacking: Missing | None = None
@@ -91,6 +92,7 @@ class _Known:
             return self._closed()
         if row.status == InstanceStatus.BLOCKED:
             return self._blocked()
+        self._about_all = True
         found = [self._running(one) for one in self.state.running()]
         if not found:
             return self._not_started(row.id, row.method, row.created_at)
@@ -114,6 +116,12 @@ class _Known:
 
     def _is_blocked(self) -> bool:
         return self.row.closed_at is None and self.row.status == InstanceStatus.BLOCKED
+
+    def _asked(self, instance: str, method: str | None) -> Explanation | None:
+        """Explain what is waited for; its own methods are among the others already."""
+        if self._about_all and instance == self.row.id:
+            return None
+        return self._ask(instance, method)
 
     def _made(self, kind: Why, method: Method | None, predicate: str, **values: Any) -> Explanation:
         values.setdefault("status", InstanceStatus(self.row.status).name)
@@ -201,7 +209,7 @@ class _Known:
         if self._tasks is None:
             rows = surroundings().store().tasks_of(self.row.id)
             self._tasks = {one["id"]: one for one in rows}
-        causes = Causes(self.state, method, self._tasks, self.serving, self._ask)
+        causes = Causes(self.state, method, self._tasks, self.serving, self._asked)
         text, open_parts = causes.of(wait.node)
         if not open_parts:
             return self._moving(method, prefix)
@@ -252,8 +260,10 @@ class _Known:
         elif isinstance(inner, WorkflowFailedError | WorkflowTimedOutError):
             kind, waits = Why.STALLED_CHILD, self._failed_child(inner)
         where = " while it undid a saga" if stall.saga else ""
-        predicate = f"is stalled{since_text(since)}{where}: {text}. {RETRY_HINT}"
-        predicate = predicate.removesuffix(".")
+        reason = f"{text}. {RETRY_HINT}"
+        if waits and waits[0].child is not None:  # whose sentence follows, and says the rest
+            reason = f"{waits[0].text} failed"
+        predicate = f"is stalled{since_text(since)}{where}: {reason}"
         return self._made(kind, method, predicate, since=since, error=text, waits=waits)
 
     def _failed_child(
@@ -267,7 +277,7 @@ class _Known:
                 text=f"{kind} {name} ({error.method_id})",
                 name=name,
                 id=error.method_id,
-                child=self._ask(error.workflow_id, error.method_id),
+                child=self._asked(error.workflow_id, error.method_id),
             ),
         )
 

@@ -10,7 +10,7 @@ from typing import Any, Final
 from django_infinitic.client.wording import time_text
 from django_infinitic.storages.base import Doc
 
-RETRY_HINT: Final = "Mend the cause, then retry it: handle.retry(), or in the admin."
+RETRY_HINT: Final = "Mend the cause, then retry it: handle.retry(), or in the admin"
 
 
 class Why(enum.StrEnum):

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar, overload
+from typing import Any, Generic, TypeVar, overload
 
 from asgiref.sync import sync_to_async
 
 from django_infinitic.authoring.deferred import DeferredStatus
 from django_infinitic.authoring.policy import duration_seconds
-from django_infinitic.authoring.stub import ById, Stub, check_tag, check_text
+from django_infinitic.authoring.stub import ById, Stub
 from django_infinitic.client.context import refuse_in_workflow, surroundings
 from django_infinitic.client.explaining import explain
 from django_infinitic.client.explanation import Explanation
@@ -35,11 +35,6 @@ from django_infinitic.machine.statuses import InstanceStatus, OutcomeStatus
 from django_infinitic.registry import MethodSpec, WorkflowSpec, registry
 from django_infinitic.storages.base import StoredInstance, StoredOutcome
 
-if TYPE_CHECKING:
-    from django_infinitic.authoring.stub import Tag
-
-P = ParamSpec("P")
-R = TypeVar("R")
 V = TypeVar("V")
 R_co = TypeVar("R_co", covariant=True)
 Timeout = float | timedelta | datetime | None
@@ -334,51 +329,3 @@ def _seconds_until(timeout: float | timedelta | datetime) -> float:
     if timeout.tzinfo is None:
         raise UsageError("result(timeout) got a naive datetime. Give an aware one.")
     return max(0.0, (micros_of(timeout) - surroundings().now()) / 1_000_000)
-
-
-@overload
-def get_handle(workflow_id: str, /, method_id: str | None = None) -> WorkflowHandle[Any]: ...
-@overload
-def get_handle(*, workflow_id: str, method_id: str | None = None) -> WorkflowHandle[Any]: ...
-@overload
-def get_handle(
-    method: Callable[Concatenate[Any, P], R],
-    method_id: str | None = None,
-    *,
-    workflow_id: str,
-) -> WorkflowHandle[R]: ...
-@overload
-def get_handle(
-    method: Callable[Concatenate[Any, P], R], *, custom_id: Tag
-) -> WorkflowHandle[R]: ...
-def get_handle(
-    method: Any = None,
-    method_id: str | None = None,
-    *,
-    workflow_id: str | None = None,
-    custom_id: Any = None,
-) -> WorkflowHandle[Any]:
-    """A handle of an instance started earlier or elsewhere; no I/O until it is used.
-
-    `get_handle(workflow_id, method_id=None)` decodes results by the class registered here under
-    the stored name; `get_handle(TravelBooking.book, workflow_id=...)` (or `custom_id=`: the latest
-    that had it, running or ended) by that method.
-    """
-    if method is None or isinstance(method, str):
-        if (method is None) == (workflow_id is None) or custom_id is not None:
-            raise UsageError(
-                "get_handle() needs a workflow id, or a method and one of workflow_id= and "
-                "custom_id=: get_handle(TravelBooking.book, custom_id=...)."
-            )
-        found_id = check_text(method or workflow_id, "A workflow id")
-        return WorkflowHandle(workflow_id=found_id, method_id=method_id)
-    spec, found = registry.method_of(method)
-    if (workflow_id is None) == (custom_id is None):
-        raise UsageError("get_handle(method) needs one of workflow_id= and custom_id=.")
-    return WorkflowHandle(
-        spec=spec,
-        method=found,
-        workflow_id="" if workflow_id is None else check_text(workflow_id, "A workflow id"),
-        method_id=method_id,
-        custom_id=None if custom_id is None else check_tag(custom_id, "custom_id="),
-    )

@@ -1,7 +1,7 @@
 """Who serves what: living workers, and those that have been seen.
 
-The `info` of a worker's row says it: `roles` (a list), `workflows` (stored name -> versions, or a
-list of names) and `services` (a list of names). What a worker does not say it does not limit.
+The `info` of a worker's row says it: `roles` (a list), `workflows` (stored name -> its versions, or
+the highest of them) and `services` (a list of names). What it does not say it does not limit.
 """
 
 from __future__ import annotations
@@ -69,7 +69,10 @@ def serves_workflow(info: Doc, name: str, version: int | None) -> bool:
         return True
     if name not in served:
         return False
-    return version is None or not isinstance(served, dict) or version in served[name]
+    if version is None or not isinstance(served, dict):
+        return True
+    versions = served[name]
+    return version <= versions if isinstance(versions, int) else version in versions
 
 
 def serves_service(info: Doc, name: str) -> bool:

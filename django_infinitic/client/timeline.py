@@ -5,15 +5,15 @@ Payloads are left out unless they are asked for; what a value is (a text, a list
 
 from __future__ import annotations
 
-import bisect
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, Final
 
 from django_infinitic.authoring.deferred import DeferredStatus
 from django_infinitic.client.context import surroundings
+from django_infinitic.client.entries import NO_PAYLOAD, Entry, Times
 from django_infinitic.client.wording import error_of, kind_of, time_text
 from django_infinitic.exceptions import (
     DeferredError,
@@ -29,51 +29,12 @@ from django_infinitic.storages.base import StoredInstance
 from django_infinitic.storages.loading import state_of
 
 Doc = dict[str, Any]
-NO_PAYLOAD: Final = ""
 WAITED: Final = ("task", "child", "method", "timer")
 _LOST: Final = {
     "limit": "too many waited",
     "unheard": "no receive was open for it",
     "cleared": "cleared by the workflow",
 }
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
-    """One thing that happened, or goes on.
-
-    `kind`: method, task, child, timer, inline, send, message, discarded, left, stall, retry,
-    cancel or end. `at` is when it began; of what was recorded without a time, when it was next
-    known to have been. `seconds`: how long it took, None while it goes on. `failures`: the failed
-    attempts that are recorded, oldest first. `value` is what came of it, by kind only, or as JSON
-    when payloads were asked for; `arguments` likewise.
-    """
-
-    kind: str
-    text: str
-    at: datetime | None
-    step: int
-    method: str = ""
-    id: str | None = None
-    status: str = ""
-    seconds: float | None = None
-    attempts: int = 0
-    error: str = ""
-    failures: tuple[Failure, ...] = ()
-    arguments: Any = NO_PAYLOAD
-    value: Any = NO_PAYLOAD
-
-    @property
-    def traceback(self) -> str:
-        """The stack trace of the last failure, if one is recorded."""
-        return self.failures[-1].stack_trace if self.failures else ""
-
-    def to_json(self) -> Doc:
-        """Plain JSON."""
-        found = {name: getattr(self, name) for name in self.__slots__}
-        found["at"] = None if self.at is None else self.at.isoformat()
-        found["failures"] = [one.to_json() for one in self.failures]
-        return found
 
 
 def timeline(instance: str, *, payloads: bool = False) -> list[Entry]:
@@ -93,7 +54,7 @@ class Timeline:
         self._row = row
         self._payloads = payloads
         self._state: Instance = state_of(row)
-        self._times = _Times(row)
+        self._times = Times(row)
         self._tasks = {one["id"]: one for one in surroundings().store().tasks_of(row.id)}
 
     def entries(self) -> list[Entry]:
@@ -113,6 +74,9 @@ class Timeline:
         if self._payloads:
             return None if payload is None else json.loads(payload)
         return kind_of(payload)
+
+    def _arguments(self, payload: str) -> Any:
+        return json.loads(payload) if self._payloads else NO_PAYLOAD
 
     # -- the instance ----------------------------------------------------------------------
 
@@ -210,7 +174,7 @@ class Timeline:
             method=method.name,
             id=method.id,
             status=DeferredStatus.ONGOING.name,
-            arguments=self._payload(method.args),
+            arguments=self._arguments(method.args),
         )
         if method.end is None:
             return entry
@@ -227,7 +191,7 @@ class Timeline:
         step, at = body["n"], moment(body["a"])
         commands = body.get("c", ())
         first = self._times.first_position(method, step)
-        for position, (kind, name, data) in enumerate(commands, first):
+        for position, (kind, _, data) in enumerate(commands, first):
             if kind in WAITED:
                 yield self._command(method, method.commands[position], step, at)
             elif kind == "inline":
@@ -245,7 +209,7 @@ class Timeline:
                 )
             elif kind == "send":
                 to = "itself" if data["to"] == "own" else data["to_id"]
-                text = f"sent a message to channel {name} of {to}"
+                text = f"sent a message to channel {data['ch']} of {to}"
                 entry = self._plain(method, "send", text, step)
                 yield replace(entry, value=self._payload(data["v"]))
         for _, position, _, payload in body.get("t", ()):
@@ -286,7 +250,7 @@ class Timeline:
             status=DeferredStatus(command.last).name,
         )
         if "a" in command.data:
-            entry = replace(entry, arguments=self._payload(command.data["a"]))
+            entry = replace(entry, arguments=self._arguments(command.data["a"]))
         if command.last == DeferredStatus.ONGOING:
             return self._open_task(entry, self._tasks.get(command.id))
         ended, status, value = command.outcomes[-1]
@@ -311,45 +275,6 @@ class Timeline:
             failures=failures,
             error=str(failures[-1]) if failures else "",
         )
-
-
-class _Times:
-    """When a step was: exact where its entry has a time, else that of the next that has one."""
-
-    def __init__(self, row: StoredInstance) -> None:
-        known: dict[int, int] = {}
-        self._first: dict[tuple[int, int], int] = {}
-        self._ends: dict[int, int] = {}
-        positions: dict[int, int] = {}
-        for event in row.events:
-            for entry in event.entries:
-                ((what, body),) = entry.items()
-                if what in ("open", "seg", "stall"):
-                    known[body["n"]] = body["a"]
-                elif what == "closed":
-                    known[body[0]] = body[2]
-                if what == "end" or (what == "seg" and "e" in body):
-                    self._ends[event.stream] = body[0] if what == "end" else body["n"]
-                if what == "seg":
-                    self._first[event.stream, body["n"]] = positions.get(event.stream, 0) + 1
-                    before = positions.get(event.stream, 0)
-                    positions[event.stream] = before + len(body.get("c", ()))
-        self._steps = sorted(known)
-        self._known = known
-
-    def at(self, step: int) -> datetime | None:
-        """When a step was; None when nothing later has a time."""
-        place = bisect.bisect_left(self._steps, step)
-        return moment(self._known[self._steps[place]]) if place < len(self._steps) else None
-
-    def end_of(self, method: Method) -> datetime | None:
-        """When a method ended."""
-        step = self._ends.get(method.stream)
-        return None if step is None else self.at(step)
-
-    def first_position(self, method: Method, step: int) -> int:
-        """The position of the first command of a step of a method."""
-        return self._first[method.stream, step]
 
 
 def _moment(micros: int | None) -> datetime | None:

@@ -184,7 +184,7 @@ class WorkflowEnvironment:
     def _next_due(self) -> int | None:
         dues = (
             self._store.read(self._engine.parts, 1).next_due,
-            self._store.next_ready(None),
+            self._store.next_ready(self._served()),
             self._executor.next_due(),
         )
         return min((due for due in dues if due is not None), default=None)
@@ -201,8 +201,13 @@ class WorkflowEnvironment:
         busy = self._engine.run_once().busy
         busy = self._store.start_from_lane(self._engine.parts) or busy
         if not busy:
+            self._executor.services = self._served()
             busy = self._executor.run_once()
         return busy
+
+    def _served(self) -> list[str]:
+        """What is only a contract here waits, visibly, unless the test has replaced it."""
+        return [*registry.services(), *self._executor.replaced]
 
     def restart(self) -> None:
         """Forget all live instances, as a crash would: no `finally` runs."""
