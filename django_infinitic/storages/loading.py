@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from django_infinitic.machine.load import fold
-from django_infinitic.machine.state import Instance
+from django_infinitic.machine.state import PROPERTIES, Instance
 from django_infinitic.storages.base import StoredInstance
 
 
@@ -25,3 +25,9 @@ def state_of(row: StoredInstance) -> Instance:
         closed=row.closed_at is not None,
     )
     return fold(state, row.events)
+
+
+def folded_to(row: StoredInstance) -> int:
+    """Up to this step the changes of properties have been folded: 0 when all are on record."""
+    first = next((one for one in row.events if one.stream == PROPERTIES), None)
+    return 0 if first is None or first.seq == 0 else first.step
