@@ -23,7 +23,7 @@ from .workflows import TravelBooking, TravelRequest
 @require_safe
 def home(request: HttpRequest) -> HttpResponse:
     """The latest trips, and a form for another one."""
-    return _home(request, TripForm(initial={"destination": "Lisbon"}))
+    return _home(request, TripForm(initial={"destination": "Lisbon"}, label_suffix=""))
 
 
 def _home(request: HttpRequest, form: TripForm, status: int = 200) -> HttpResponse:
@@ -35,7 +35,7 @@ def _home(request: HttpRequest, form: TripForm, status: int = 200) -> HttpRespon
 @require_POST
 def book(request: HttpRequest) -> HttpResponse:
     """Book a trip at once, or ask first. The trip and its workflow are committed together."""
-    form = TripForm(request.POST)
+    form = TripForm(request.POST, label_suffix="")
     if not form.is_valid():
         return _home(request, form, status=422)
     asks = "ask" in request.POST
