@@ -138,6 +138,7 @@ class AllOf(Deferred[tuple[*Ts]], Generic[*Ts]):
 def combine(operator: str, deferreds: list[Deferred[Any]]) -> list[Any]:
     """The wait tree of an operator; the same operator nested is flat, a deferred counts once."""
     node: list[Any] = [operator]
+    seen: set[int] = set()
     run = None
     for one in deferreds:
         if not isinstance(one, Deferred):
@@ -147,7 +148,11 @@ def combine(operator: str, deferreds: list[Deferred[Any]]) -> list[Any]:
         run = one._run
         same = isinstance(one.node, list) and one.node[0] == operator and operator != "1"
         for part in one.node[1:] if same and isinstance(one.node, list) else [one.node]:
-            if part not in node[1:]:
+            if isinstance(part, int):
+                if part not in seen:
+                    seen.add(part)
+                    node.append(part)
+            elif part not in node:
                 node.append(part)
     return node
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 import weakref
@@ -15,7 +16,10 @@ from django.db.backends.signals import connection_created
 from django_infinitic.authoring import runtime
 from django_infinitic.exceptions import DatabaseAccessError, UsageError
 
-_FOREIGN = (str(Path(django.__file__).parent), str(Path(__file__).parent.parent))
+_FOREIGN = tuple(
+    f"{folder}{os.sep}" for folder in (Path(django.__file__).parent, Path(__file__).parent.parent)
+)
+_LIBRARY = f"{Path(os.__file__).parent}{os.sep}"
 State = list[tuple[BaseDatabaseWrapper, bool, bool, int, bool]]
 
 
@@ -32,15 +36,48 @@ _opened = _Opened()
 def place_of_user_code() -> str:
     """File and line of the innermost application code, as `bank/workflows.py:31`."""
     found: Any = sys._getframe(1)
-    while found is not None:
-        name = found.f_code.co_filename
-        if not name.startswith(_FOREIGN) and "site-packages" not in name and name[:1] != "<":
-            break
+    while found is not None and not _of_application(found.f_code.co_filename):
         found = found.f_back
-    if found is None:
-        return "?"
-    path = Path(found.f_code.co_filename)
-    return f"{path.parent.name}/{path.name}:{found.f_lineno}"
+    return "?" if found is None else _place(found.f_code.co_filename, found.f_lineno)
+
+
+def place_of_await(awaited: Any) -> str:
+    """File and line of the innermost application code of a suspended coroutine."""
+    place = "?"
+    while (frame := getattr(awaited, "cr_frame", None)) is not None:
+        if _of_application(frame.f_code.co_filename):
+            place = _place(frame.f_code.co_filename, frame.f_lineno)
+        awaited = awaited.cr_await
+    return place
+
+
+def place_of_error(error: BaseException) -> str:
+    """File and line of the innermost application code that an exception came through."""
+    place, trace = "?", error.__traceback__
+    while trace is not None:
+        if _of_application(trace.tb_frame.f_code.co_filename):
+            place = _place(trace.tb_frame.f_code.co_filename, trace.tb_lineno)
+        trace = trace.tb_next
+    return place
+
+
+def raised_by(error: BaseException, package: str) -> bool:
+    """Whether an exception was raised by the code of a package."""
+    name, trace = "", error.__traceback__
+    while trace is not None:
+        name, trace = str(trace.tb_frame.f_globals.get("__name__")), trace.tb_next
+    return name.partition(".")[0] == package
+
+
+def _of_application(file: str) -> bool:
+    if "site-packages" in file or file[:1] == "<":
+        return False
+    return not file.startswith(_FOREIGN) and not file.startswith(_LIBRARY)
+
+
+def _place(file: str, line: int) -> str:
+    path = Path(file)
+    return f"{path.parent.name}/{path.name}:{line}"
 
 
 def _refused() -> DatabaseAccessError:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from django_infinitic.codec import MISSING, Place, ValueCodec, codec_for
+from django_infinitic.exceptions import SerializationError
+from django_infinitic.machine.properties import PropertyLog, Values, applied, apply
 
 if TYPE_CHECKING:
     from django_infinitic.authoring.workflow import Workflow
     from django_infinitic.registry import WorkflowSpec
 
-Log = list[tuple[int, dict[str, str | None]]]
+logger = logging.getLogger("django_infinitic.engine")
 _IMMUTABLE = frozenset(
     {str, int, float, bool, type(None), bytes, Decimal, UUID, date, datetime, time, timedelta}
 )
@@ -30,9 +33,11 @@ class Properties:
     def __init__(self, spec: WorkflowSpec) -> None:
         self._spec = spec
         self._class = spec.cls.__name__
-        self._known: dict[str, str | None] = {}
+        self._known: Values = {}
         self._objects: dict[str, Any] = {}
-        self._next = 0
+        self._unreadable: set[str] = set()
+        self._recorded: Values = {}
+        self._next = -1
         self._step = 0
 
     def _codec(self, name: str) -> ValueCodec:
@@ -42,28 +47,44 @@ class Properties:
     def _place(self, name: str) -> Place:
         return Place("property", self._class, name)
 
-    def refresh(self, workflow: Workflow, log: Log, step: int) -> None:
+    def refresh(self, workflow: Workflow, log: PropertyLog, step: int) -> None:
         """After `__init__`, and before each resumption: what others have changed meanwhile."""
-        self._apply(workflow, log, step)
+        changed = self._begun(log, step) if self._next < 0 else {}
+        at = self._next - log.start
+        while at < len(log.changes) and log.changes[at][0] < step:
+            own, changes = log.changes[at][0] == self._step, log.changes[at][1]
+            at += 1
+            apply(self._recorded, changes)
+            if not own:  # the own ones are there already
+                changed.update(dict.fromkeys(changes))
+        self._next = at + log.start
+        for name in changed:
+            self._set(workflow, name, self._recorded[name])
         self._step = step
 
-    def _apply(self, workflow: Workflow, log: Log, step: int) -> None:
-        changed: dict[str, str | None] = {}
-        while self._next < len(log) and log[self._next][0] < step:
-            at, changes = log[self._next]
-            self._next += 1
-            if at != self._step:  # the own ones are there already
-                changed.update(changes)
-        for name, payload in changed.items():
-            self._set(workflow, name, payload)
+    def _begun(self, log: PropertyLog, step: int) -> Values:
+        """The values that a method begins with; a live one begins with those of now."""
+        live = bool(log.changes) and log.changes[-1][0] < step
+        self._recorded = dict(log.values if live else log.base)
+        self._next = log.start + (len(log.changes) if live else 0)
+        return dict(self._recorded)
 
     def _set(self, workflow: Workflow, name: str, payload: str | None) -> None:
         self._known[name] = payload
+        self._objects.pop(name, None)
         if payload is None:
             workflow.__dict__.pop(name, None)
-            self._objects.pop(name, None)
             return
-        value = self._codec(name).decode(payload, self._place(name))
+        try:
+            value = self._codec(name).decode(payload, self._place(name))
+        except SerializationError:
+            if name in self._spec.properties:
+                raise
+            self._unreadable.add(name)
+            logger.warning(
+                "%s.%s was stored and is not annotated any more: it is left out.", self._class, name
+            )
+            return
         workflow.__dict__[name] = value
         self._objects[name] = value
 
@@ -81,26 +102,29 @@ class Properties:
             if self._known.get(name) != payload:
                 found[name] = payload
         for name, known in self._known.items():
-            if known is not None and name not in attributes:
+            if known is not None and name not in attributes and name not in self._unreadable:
                 found[name] = None
                 self._objects.pop(name, None)
         self._known.update(found)
         return found
 
-    def recorded_wins(self, workflow: Workflow, log: Log, step: int) -> list[str]:
+    def recorded_wins(self, workflow: Workflow, log: PropertyLog, step: int) -> list[str]:
         """After a replayed segment: set what differs from the record; the names that differed."""
-        recorded: dict[str, str | None] = {}
-        at = self._next
-        while at < len(log) and log[at][0] <= step:
-            if log[at][0] == step:
-                recorded.update(log[at][1])
-            at += 1
+        at = self._next - log.start
+        changes = log.changes[at][1] if at < len(log.changes) and log.changes[at][0] == step else {}
+        before = dict(self._known)
         computed = self.changes(workflow)
-        differing = [
-            name
-            for name in dict.fromkeys([*recorded, *computed])
-            if name in recorded and self._known.get(name) != recorded[name]
-        ]
-        for name in differing:
-            self._set(workflow, name, recorded[name])
+        differing = []
+        for name in dict.fromkeys([*changes, *computed]):
+            if name in changes:
+                recorded = applied(self._recorded.get(name), changes[name])
+            elif name in before:  # the record says that it did not change
+                recorded = before[name]
+            else:  # the code that was recorded did not know it: told with the next live segment
+                del self._known[name]
+                del self._objects[name]
+                continue
+            if self._known.get(name) != recorded:
+                differing.append(name)
+                self._set(workflow, name, recorded)
         return differing

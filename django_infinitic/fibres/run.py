@@ -22,7 +22,13 @@ from django_infinitic.exceptions import (
 )
 from django_infinitic.fibres.commands import Commands
 from django_infinitic.fibres.fibre import Fibre, FibreDropped, Finished
-from django_infinitic.fibres.guard import after_segment, before_segment, place_of_user_code
+from django_infinitic.fibres.guard import (
+    after_segment,
+    before_segment,
+    place_of_await,
+    place_of_error,
+    raised_by,
+)
 from django_infinitic.fibres.tape import Escape
 from django_infinitic.fibres.times import moment
 from django_infinitic.machine.state import (
@@ -168,16 +174,26 @@ def _driven(coroutine: Coroutine[Any, Any, Any]) -> Any:
         coroutine.send(None)
     except StopIteration as stop:
         return stop.value
-    error = UsageError(
-        f"A workflow method awaited something else than a deferred ({place_of_user_code()}). Use "
-        "and_() and or_() in place of asyncio, self.sleep() in place of asyncio.sleep()."
-    )
+    except (RuntimeError, AttributeError) as wrong:
+        if raised_by(wrong, "asyncio") or "no running event loop" in str(wrong):
+            raise _foreign(
+                place_of_error(wrong)
+            ) from wrong  # it asks for a loop, and there is none
+        raise
+    error = _foreign(place_of_await(coroutine))
     try:
         coroutine.throw(error)
     except StopIteration as stop:
         return stop.value
     coroutine.close()
     raise error
+
+
+def _foreign(place: str) -> UsageError:
+    return UsageError(
+        f"A workflow method awaited something else than a deferred ({place}). Use and_() and or_() "
+        "in place of asyncio, self.sleep() in place of asyncio.sleep()."
+    )
 
 
 def _fresh_context() -> contextvars.Context:

@@ -61,16 +61,17 @@ class Runs:
     def run(self, state: Instance, wake: Wake) -> Ran:
         """Run a method up to its next wait or its end; a cold one is replayed first."""
         method = state.methods[wake.stream]
+        self._drop_ended(state)
         run = self._runs.get(state.id, {}).get(wake.stream)
         try:
             if run is None:
                 run = self._new(state, method)
                 self._runs.setdefault(state.id, {})[wake.stream] = run
                 replay(run, method)
-        except (WorkflowChangedError, UnknownMethodError, SerializationError) as error:
+            out = run.segment(step=wake.step, at=wake.at, wake=wake.kind, takes=wake.takes)
+        except Exception as error:  # whatever it is, it stalls this method and nothing else
             self._forget(state.id, wake.stream)
             return self._stalled(state, method, error, run)
-        out = run.segment(step=wake.step, at=wake.at, wake=wake.kind, takes=wake.takes)
         ran = self._ran(run, out)
         if ran.kind != "wait":
             self._forget(state.id, wake.stream)
@@ -78,6 +79,14 @@ class Runs:
             self._forget(state.id, wake.stream)
             bury_unless_dropped(run)
         return ran
+
+    def _drop_ended(self, state: Instance) -> None:
+        """Methods that were ended from outside (by force) do not run to their end."""
+        runs = self._runs.get(state.id)
+        if runs is None or len(runs) == 1:
+            return
+        for stream in [one for one in runs if one not in state.methods]:
+            bury_unless_dropped(runs.pop(stream))
 
     def _new(self, state: Instance, method: Method) -> MethodRun:
         spec = state.spec

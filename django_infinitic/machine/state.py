@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from django_infinitic.authoring.deferred import DeferredStatus
 from django_infinitic.machine.ids import derived_id
-from django_infinitic.machine.properties import applied
+from django_infinitic.machine.properties import PropertyLog
 from django_infinitic.machine.waits import Resolution, Wait, Waiting, evaluate, leaves_of
 
 if TYPE_CHECKING:
@@ -169,8 +169,7 @@ class Instance:
     methods: dict[int, Method] = field(default_factory=dict)
     channels: dict[str, list[Waiting]] = field(default_factory=dict)
     keys: set[tuple[str, str]] = field(default_factory=set)
-    properties: dict[str, str | None] = field(default_factory=dict)
-    property_log: list[tuple[int, dict[str, str | None]]] = field(default_factory=list)
+    property_log: PropertyLog = field(default_factory=PropertyLog)
     canceling: bool = False
     forced: bool = False
     closed: bool = False
@@ -182,6 +181,11 @@ class Instance:
     spec: WorkflowSpec | None = None
     matches: Matcher = lambda data, payload: True
     unbuffered: frozenset[str] = frozenset()
+
+    @property
+    def properties(self) -> dict[str, str | None]:
+        """The encoded properties as they are now; None: deleted."""
+        return self.property_log.values
 
     def method_by_id(self, method_id: str) -> Method | None:
         """A running method by its id."""
@@ -407,11 +411,7 @@ def _ended(state: Instance, stream: int, body: list[Any]) -> None:
 def _changed(state: Instance, stream: int, body: list[Any]) -> None:
     step, changes = body
     _touch(state, step)
-    known: dict[str, str | None] = {}
-    for name, change in changes.items():
-        known[name] = applied(state.properties.get(name), change)
-    state.properties.update(known)
-    state.property_log.append((step, known))
+    state.property_log.add(step, changes)
 
 
 def _arrived(state: Instance, stream: int, body: list[Any]) -> None:

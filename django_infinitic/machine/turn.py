@@ -219,6 +219,7 @@ class Turn:
             )
         for stream in [one.stream for one in state.methods.values() if one.end is not None]:
             del state.methods[stream]
+        state.property_log.forget(min((one.step for one in state.running()), default=state.step))
         return self.effects
 
 

@@ -4,7 +4,8 @@
 whatever could run has run, so nothing in memory survives and no `finally` runs.
 """
 
-from collections.abc import Iterator
+import contextlib
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -21,18 +22,34 @@ class CrashingEnvironment(WorkflowEnvironment):
         self.restart()
 
 
-@pytest.fixture(params=["live", "cold", "crash"])
-def env(request: pytest.FixtureRequest) -> Iterator[WorkflowEnvironment]:
-    """An open environment on the memory store; at the end all that ran is replayed."""
+@pytest.fixture
+def environments() -> Iterator[Callable[..., WorkflowEnvironment]]:
+    """Opens an environment of a kind; at the end all that ran in it is replayed."""
     world.reset()
-    kind = CrashingEnvironment if request.param == "crash" else WorkflowEnvironment
-    with kind(
-        cache=request.param != "cold", allow_stalled=True, storage="memory://"
-    ) as environment:
-        yield environment
-        if request.node.get_closest_marker("changed_code") is None:
-            for instance in list(environment._store._t.instances):  # type: ignore[attr-defined]
-                environment.replay(instance)
+    with contextlib.ExitStack() as stack:
+
+        def opened(kind: str, *, replay: bool = True) -> WorkflowEnvironment:
+            cls = CrashingEnvironment if kind == "crash" else WorkflowEnvironment
+            environment = cls(cache=kind != "cold", allow_stalled=True, storage="memory://")
+            stack.enter_context(environment)
+            if replay:
+                stack.callback(replay_all, environment)
+            return environment
+
+        yield opened
+
+
+def replay_all(environment: WorkflowEnvironment) -> None:
+    for instance in list(environment._store._t.instances):  # type: ignore[attr-defined]
+        environment.replay(instance)
+
+
+@pytest.fixture(params=["live", "cold", "crash"])
+def env(
+    request: pytest.FixtureRequest, environments: Callable[..., WorkflowEnvironment]
+) -> WorkflowEnvironment:
+    """An open environment on the memory store."""
+    return environments(request.param)
 
 
 @pytest.fixture
