@@ -17,7 +17,6 @@ from django_infinitic.conf import settings
 from django_infinitic.exceptions import UnknownWorkflowError, UnknownWorkflowVersionError
 from django_infinitic.fibres import Runs, attach
 from django_infinitic.machine.effects import Effects, NewTask, Retried
-from django_infinitic.machine.load import fold
 from django_infinitic.machine.messages import Kind, Message
 from django_infinitic.machine.state import Instance
 from django_infinitic.machine.statuses import DeferredStatus, InstanceStatus
@@ -30,11 +29,11 @@ from django_infinitic.storages.base import (
     Inputs,
     NotOwner,
     RefusedData,
-    StoredInstance,
     UnknownOutcome,
     WriteSet,
 )
 from django_infinitic.storages.documents import part_of
+from django_infinitic.storages.loading import state_of
 from django_infinitic.worker import notices
 from django_infinitic.worker.execution import Verdict
 from django_infinitic.worker.failpoints import failpoint
@@ -88,23 +87,6 @@ class Progress:
 
     busy: bool
     next_due: int | None = None
-
-
-def state_of(row: StoredInstance) -> Instance:
-    """The state of an instance from its row and history; its class is attached if known here."""
-    state = Instance(
-        id=row.id,
-        workflow=row.workflow,
-        version=row.version,
-        tags=frozenset(row.tags),
-        custom_id=row.custom_id,
-        meta=row.meta,
-        parent=row.parent,
-        started_by=row.started_by,
-        streams=row.streams,
-        closed=row.closed_at is not None,
-    )
-    return fold(state, row.events)
 
 
 class Engine:
