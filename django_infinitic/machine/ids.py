@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 
 _RANDOM_BITS = (1 << 74) - 1
+_HASH_BITS = (1 << 62) - 1
 
 
 def uuid7(micros: int, bits: int) -> str:
@@ -17,10 +18,15 @@ def uuid7(micros: int, bits: int) -> str:
 
 
 def derived_id(micros: int, instance: str, method: str, position: object) -> str:
-    """The id of a command: the same however often the command is emitted again."""
+    """The id of a command: the same however often the command is emitted again.
+
+    Of one step the ids rise with the position, so that what was asked for first is done first.
+    """
     text = f"{instance}|{method}|{position}".encode()
-    digest = hashlib.blake2b(text, digest_size=10).digest()
-    return uuid7(micros, int.from_bytes(digest, "big"))
+    bits = int.from_bytes(hashlib.blake2b(text, digest_size=10).digest(), "big")
+    if isinstance(position, int):
+        bits = bits & _HASH_BITS | (position & 0xFFF) << 62
+    return uuid7(micros, bits)
 
 
 def part_number(instance: str, parts: int) -> int:
