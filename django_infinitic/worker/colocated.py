@@ -29,7 +29,10 @@ DEATHS: Final = 3
 CELLS: Final = 4
 LONGEST_PAUSE: Final = 30.0
 SUSPECT: Final = "su"
-"""In the document of a task: a child died while it may have run. Run it alone."""
+"""In the document of a task: a child died while it, and how many others, may have run. Run it
+alone."""
+FEW: Final = 4
+"""Suspects of a death that count as a small company."""
 KILLS: Final = "kd"
 """In the document of a task: how many children died while it ran alone."""
 Report = tuple[ClaimedTask, Verdict]
@@ -365,18 +368,19 @@ class Executors:
         for flight in flights:
             task = flight.task
             self.slots.release((task.service, task.name), free=flight.free)
-            verdict = self._after_death(task, flight in suspects, len(suspects) == 1)
+            verdict = self._after_death(task, flight in suspects, len(suspects))
             self._foreign.append((task, verdict))
 
-    def _after_death(self, task: ClaimedTask, suspect: bool, alone: bool) -> Verdict:
-        """What becomes of a task that was with a child that died."""
+    def _after_death(self, task: ClaimedTask, suspect: bool, company: int) -> Verdict:
+        """What becomes of a task that was with a child that died, with so many suspects."""
         doc = dict(task.doc)
         kills = doc.get(KILLS, 0)
-        if suspect and alone:
-            # It was most likely it, too, when it died in company before.
-            kills = doc[KILLS] = kills + 1 + (SUSPECT in doc and not kills)
+        if suspect and company == 1:
+            # In a small company it was most likely it, too. In a large one it may have been
+            # anything, such as somebody who kills processes.
+            kills = doc[KILLS] = kills + 1 + (not kills and doc.get(SUSPECT, FEW + 1) <= FEW)
         if suspect:
-            doc[SUSPECT] = 1
+            doc[SUSPECT] = company
         if kills < DEATHS:
             return Verdict(kind="retry", doc=doc)
         spec = execution.spec_of(task)

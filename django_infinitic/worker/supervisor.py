@@ -13,11 +13,10 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, Final, Protocol
 
-from django_infinitic.worker.child import Waker
 from django_infinitic.worker.frames import Doc, Frames, Gone
 from django_infinitic.worker.options import WorkerOptions, default_name
 from django_infinitic.worker.processes import spawn
@@ -114,8 +113,11 @@ class Supervisor:
         self._start = start
         self._clock = clock
         self._selector = selectors.DefaultSelector()
-        self._waker = Waker()
-        self._selector.register(self._waker, selectors.EVENT_READ)
+        # Each delivery of a signal writes a byte, so that two in a row count as two.
+        self._calls, self._caller = socket.socketpair()
+        self._calls.setblocking(False)
+        self._caller.setblocking(False)
+        self._selector.register(self._calls, selectors.EVENT_READ)
         name = options.name or default_name(0).rpartition("-")[0]
         self._seats = [
             Seat(number, replace(options, name=f"{name}-{number}"))
@@ -129,20 +131,35 @@ class Supervisor:
 
     # -- signals -----------------------------------------------------------------------------
 
-    def stop(self, *_: Any) -> None:
-        """The first call drains, the second ends all at once. For signal handlers."""
+    def stop(self) -> None:
+        """The first call drains, the second ends all at once."""
         self._signals += 1
-        self._waker.wake()
+
+    @contextlib.contextmanager
+    def on_signals(self, *numbers: int) -> Iterator[None]:
+        """While the block runs each of these signals is a call of `stop`."""
+        previous = {number: signal.signal(number, lambda *_: None) for number in numbers}
+        former = signal.set_wakeup_fd(self._caller.fileno(), warn_on_full_buffer=False)
+        try:
+            yield
+        finally:
+            signal.set_wakeup_fd(former)
+            for number, handler in previous.items():
+                signal.signal(number, handler)
 
     def run(self) -> int:
         """Until all have ended; the exit code."""
-        self._waker.sleep()
         while (code := self.run_once()) is None:
-            self._waker.sleep()
             if self._signals == self._told:
                 self._selector.select(self._timeout())
-            self._waker.awake()
+            self._read_signals()
         return code
+
+    def _read_signals(self) -> None:
+        with contextlib.suppress(BlockingIOError, InterruptedError):
+            for number in self._calls.recv(4096):
+                if number in (signal.SIGINT, signal.SIGTERM):
+                    self.stop()
 
     # -- one round ---------------------------------------------------------------------------
 
@@ -163,10 +180,12 @@ class Supervisor:
         return 1 if self._failed or self._signals > 1 else 0
 
     def _act_on_signals(self) -> None:
-        signals, self._told = self._signals, max(self._told, self._signals)
+        signals, told = self._signals, self._told
+        self._told = signals
         if signals > 1:
             self.kill()
-        elif signals == 1:
+        elif signals > told:
+            logger.info("Running tasks may end; another signal ends them at once.")
             for seat in self._seats:
                 if seat.process is None:
                     seat.done = True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 from typing import Any
 
@@ -13,7 +14,6 @@ from django.db import Error as DatabaseError
 from django.db import connections
 
 from django_infinitic.conf import settings
-from django_infinitic.worker.engine_process import draining_on_signals
 from django_infinitic.worker.options import ROLES, WorkerOptions, default_name, wrong_names
 from django_infinitic.worker.reload import CodeWatch
 from django_infinitic.worker.start import missing_tables, run_engine, store
@@ -148,7 +148,7 @@ class Command(BaseCommand):
             f"{', '.join(options.roles)}. Quit with Ctrl-C."
         )
         self.stdout.flush()
-        with draining_on_signals(supervisor.stop, "SIGTERM", "SIGINT"):
+        with supervisor.on_signals(signal.SIGTERM, signal.SIGINT):
             try:
                 return supervisor.run()
             finally:

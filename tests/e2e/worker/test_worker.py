@@ -86,6 +86,7 @@ def test_a_second_signal_ends_everything_at_once(lab: Any) -> None:
     eventually(lambda: lab.notes("begin", "k"))
     pids = worker.pids("engine") + worker.pids("child")
     worker.signal(signal.SIGINT)
+    eventually(lambda: "another signal" in worker.log.read_text())
     worker.signal(signal.SIGINT)
     assert worker.wait() != 0
     assert not any(runs(pid) for pid in pids)

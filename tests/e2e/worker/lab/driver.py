@@ -14,6 +14,7 @@ from django.db import connection, transaction  # noqa: E402
 
 from django_infinitic import client  # noqa: E402
 from django_infinitic.models import Task, Worker, WorkflowInstance  # noqa: E402
+from django_infinitic.worker.start import store  # noqa: E402
 from lab import workflows  # noqa: E402
 from lab.models import Entry  # noqa: E402
 
@@ -86,6 +87,10 @@ def entries() -> list[str]:
 
 def alive() -> list[dict[str, Any]]:
     return list(Worker.objects.filter(dead=False).values("id", "name", "pid"))
+
+
+def reap(worker: int) -> None:
+    store().reap(worker)
 
 
 def tasks() -> list[dict[str, Any]]:

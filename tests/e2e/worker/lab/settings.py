@@ -17,3 +17,8 @@ LOGGING = {
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "short"}},
     "loggers": {"django_infinitic": {"handlers": ["console"], "level": "INFO"}},
 }
+
+if "LAB_PATIENCE" in os.environ:
+    from django_infinitic.worker import watchdog
+
+    watchdog.PATIENCE = float(os.environ["LAB_PATIENCE"])  # type: ignore[misc]

@@ -1,4 +1,6 @@
 import contextlib
+import os
+import signal
 import time
 from datetime import timedelta
 
@@ -93,6 +95,9 @@ class Endless(Workflow):
     def spin(self) -> None:
         while True:
             pass
+
+    def die(self) -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
 
     def stubborn(self) -> None:
         while True:
