@@ -50,9 +50,9 @@ def test_the_show_goes_through_and_leaves_nothing_behind(database_url: str) -> N
 
 
 def test_what_goes_wrong_is_told_with_the_logs(database_url: str) -> None:
-    # Tasks that take no time: the kill cannot fall in the middle.
-    done = show(database_url, TRAVEL_SECONDS="0")
+    done = show(database_url, DEBUG="false", ALLOWED_HOSTS="elsewhere.example")
     assert done.returncode == 1
-    assert "FAILED: The kill came too late" in done.stdout
-    assert "worker-1.log, the last lines" in done.stdout
+    assert "FAILED: http://127.0.0.1:" in done.stdout
+    assert "answers 400 Bad Request" in done.stdout
+    assert "site.log, the last lines" in done.stdout
     assert left_over(database_url) == []
