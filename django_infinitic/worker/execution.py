@@ -309,14 +309,13 @@ class BatchAttempt:
             )
 
     def _share(self, results: Any) -> None:
-        """A missing or wrong key fails only its task."""
+        """A missing or wrong key fails only its task; of no dict at all each task has None."""
+        if results is None:
+            results = dict.fromkeys(self._items)
         for one in self._items:
             task, spec, context = self._by_id[one], self._specs[one], self._contexts[one]
             assert spec.batch is not None
             try:
-                if results is None and not spec.signature.returns:
-                    self._verdicts[one] = succeeded(task, spec, None)
-                    continue
                 if not isinstance(results, Mapping) or one not in results:
                     raise UsageError(
                         f"The batch method {spec.service}.{spec.batch.attribute} gave nothing for "
@@ -325,7 +324,8 @@ class BatchAttempt:
                 self._verdicts[one] = succeeded(task, spec, results[one])
             except (UsageError, SerializationError) as error:
                 self._verdicts[one] = failed(task, spec, context, error, final=True)
-        unknown = [key for key in results or () if key not in self._items]
+        given = results if isinstance(results, Mapping) else ()
+        unknown = [key for key in given if key not in self._items]
         if unknown:
             logger.error(
                 "The batch method of %s gave results for unknown tasks: %d of them are dropped.",
