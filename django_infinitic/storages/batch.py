@@ -215,20 +215,21 @@ class Batch:
             )
         for task in turn.tasks:
             doc = task.doc
+            born = task.id in claimed
             self.tasks.append(
                 TaskRecord(
-                    id=task.id,
-                    instance=task.instance,
-                    workflow=task.workflow,
-                    service=task.service,
-                    name=task.name,
-                    stream=int(doc["s"]),
-                    position=int(doc["p"]),
-                    attempt=task.attempt + (task.id in claimed),
-                    claimed=task.id in claimed,
-                    delegated=bool(doc.get("dl")),
-                    ready_at=task.ready_at,
-                    body=pack(doc),
+                    task.id,
+                    task.instance,
+                    task.workflow,
+                    task.service,
+                    task.name,
+                    int(doc["s"]),
+                    int(doc["p"]),
+                    task.attempt + born,
+                    born,
+                    bool(doc.get("dl")),
+                    task.ready_at,
+                    pack(doc),
                 )
             )
         for child in turn.instances:

@@ -148,7 +148,8 @@ class SqlClients(SqlStarts):
         if found is not None:
             raise UsageError(
                 f"{found[1]} ({self.id(found[0])}) has {self.waiting_limit:,} messages waiting, "
-                "which is the limit. It does not take them: look at what it waits for, or cancel it."
+                "which is the limit. It does not take them: look at what it waits for, or cancel "
+                "it."
             )
 
     def post_by_tag(self, sql: Sql, workflow: str, tag: str, kind: int, body: bytes) -> list[str]:

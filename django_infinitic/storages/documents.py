@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Any, Final
@@ -23,7 +23,25 @@ EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND: Final = timedelta(microseconds=1)
 
 _ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
-_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
+_encoder = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+_encode: Callable[[Any], str] = _encoder.encode
+if getattr(json.encoder, "c_make_encoder", None) is not None:
+    # `encode` makes this anew for each document, which costs as much as a small document does.
+    # Without a memory of what is being encoded, which an error would leave full.
+    _chunks = json.encoder.c_make_encoder(  # type: ignore[attr-defined]
+        None,
+        _encoder.default,
+        json.encoder.c_encode_basestring,  # type: ignore[attr-defined]
+        None,
+        ":",
+        ",",
+        False,
+        False,
+        False,
+    )
+
+    def _encode(value: Any) -> str:
+        return "".join(_chunks(value, 0))
 
 
 def to_json(value: Any) -> str:

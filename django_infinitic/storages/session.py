@@ -126,9 +126,20 @@ class Session(ABC):
                 raise
             raise meaning from error
 
-    def count(self, statements: int = 1) -> None:
-        """Count statements that are sent together."""
-        self.statements += statements
+    @contextmanager
+    def reading(self) -> Iterator[Sql]:
+        """Single queries, without a transaction. Raises `StoreError`."""
+        try:
+            yield Sql(self, self.connection())
+        except self.errors as error:
+            meaning = self.meaning(error, False)
+            if meaning is None:
+                raise
+            raise meaning from error
+
+    def count(self) -> None:
+        """Count a statement that is sent by itself."""
+        self.statements += 1
         self.trips += self.remote
 
     @contextmanager

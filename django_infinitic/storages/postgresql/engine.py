@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import base64
 import time as machine_time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 from django.db import connections
 
@@ -13,7 +14,12 @@ from django_infinitic.storages.batch import Batch
 from django_infinitic.storages.documents import pack, to_json
 from django_infinitic.storages.postgresql import statements
 from django_infinitic.storages.postgresql.acts import PostgresqlActs
-from django_infinitic.storages.postgresql.session import Statement, array
+from django_infinitic.storages.postgresql.session import (
+    ids,
+    numbers,
+    some_ids,
+)
+from django_infinitic.storages.postgresql.wire import Statement
 from django_infinitic.storages.sql import SECOND
 from django_infinitic.storages.tasks import report_of
 
@@ -22,6 +28,23 @@ LAG = 10 * SECOND
 
 SWEEP = 60.0
 """Seconds after which a claim looks at all tasks again."""
+
+
+_TASK_COLUMNS: tuple[tuple[str, Callable[[Any], object]], ...] = (
+    ("ids", ids),
+    ("instances", ids),
+    ("workflows", list),
+    ("services", list),
+    ("names", list),
+    ("streams", numbers),
+    ("positions", numbers),
+    ("attempts", numbers),
+    ("claimed", numbers),
+    ("delegated", numbers),
+    ("ready", numbers),
+    ("bodies", list),
+)
+"""How each field of a `TaskRecord` becomes a parameter."""
 
 
 class PostgresqlEngine(PostgresqlActs):
@@ -54,58 +77,55 @@ class PostgresqlEngine(PostgresqlActs):
         """A statement for each set that is not empty, in an order that lets each see what it must:
         what goes before what comes, children before messages to them."""
         if rows.consumed:
-            yield statements.CONSUME, {"ids": array(rows.consumed), "n": len(rows.consumed)}
+            yield statements.CONSUME, {"ids": numbers(rows.consumed), "n": len(rows.consumed)}
         if rows.parked:
-            yield statements.PARK, {"ids": array(rows.parked)}
+            yield statements.PARK, {"ids": numbers(rows.parked)}
         yield from self._own_tasks(rows)
         if rows.timers_gone:
-            yield statements.DROP_TIMERS, {"ids": array(rows.timers_gone)}
+            yield statements.DROP_TIMERS, {"ids": ids(rows.timers_gone)}
         if rows.events:
             instances, streams, seqs, steps, bodies = zip(*rows.events, strict=True)
             yield (
                 statements.EVENTS,
                 {
-                    "instances": array(instances),
-                    "streams": array(streams),
-                    "seqs": array(seqs),
-                    "steps": array(steps),
+                    "instances": ids(instances),
+                    "streams": numbers(streams),
+                    "seqs": numbers(seqs),
+                    "steps": numbers(steps),
                     "bodies": list(bodies),
                 },
             )
         yield from self._messages(rows)
         yield from self._new_tasks(rows)
         if rows.timers:
+            timers, instances, due, bodies = zip(*rows.timers, strict=True)
             yield self.statement(
                 statements.TIMERS,
-                ids=array([one.id for one in rows.timers]),
-                instances=array([one.instance for one in rows.timers]),
-                due=array([one.due for one in rows.timers]),
-                bodies=[one.body for one in rows.timers],
+                ids=ids(timers),
+                instances=ids(instances),
+                due=numbers(due),
+                bodies=list(bodies),
             )
         if rows.outcomes:
+            methods, instances, seqs, statuses, bodies = zip(*rows.outcomes, strict=True)
             yield (
                 statements.OUTCOMES,
                 {
-                    "methods": array([one.method for one in rows.outcomes]),
-                    "instances": array([one.instance for one in rows.outcomes]),
-                    "seqs": array([one.seq for one in rows.outcomes]),
-                    "statuses": array([one.status for one in rows.outcomes]),
-                    "bodies": [one.body for one in rows.outcomes],
+                    "methods": ids(methods),
+                    "instances": ids(instances),
+                    "seqs": numbers(seqs),
+                    "statuses": numbers(statuses),
+                    "bodies": list(bodies),
                 },
             )
         if rows.tags_ended:
-            yield (
-                statements.END_TAGS,
-                {
-                    "instances": array([one for one, _ in rows.tags_ended]),
-                    "tags": [tag for _, tag in rows.tags_ended],
-                },
-            )
+            instances, tags = zip(*rows.tags_ended, strict=True)
+            yield statements.END_TAGS, {"instances": ids(instances), "tags": list(tags)}
         if rows.heads:
             yield (
                 statements.HEADS,
                 {
-                    "ids": array([one.instance for one in rows.heads]),
+                    "ids": ids([one.instance for one in rows.heads]),
                     "rows": to_json({one.instance: one[1:] for one in rows.heads}),
                 },
             )
@@ -113,46 +133,34 @@ class PostgresqlEngine(PostgresqlActs):
     def _own_tasks(self, rows: Batch) -> Iterator[Statement]:
         for text, which in ((statements.DONE, rows.done), (statements.DELEGATED, rows.delegated)):
             if which:
+                attempts = dict(which)
                 yield (
                     text,
-                    {
-                        "ids": array([id for id, _ in which]),
-                        "attempts": to_json(dict(which)),
-                        "n": len(which),
-                    },
+                    {"ids": ids(attempts), "attempts": to_json(attempts), "n": len(which)},
                 )
         if rows.delegated:
             yield self.statement(
-                statements.DELEGATED_CANCELED, ids=array([id for id, _ in rows.delegated])
+                statements.DELEGATED_CANCELED, ids=ids([id for id, _ in rows.delegated])
             )
         if rows.retried:
+            values = {
+                id: (attempt, ready_at, base64.b64encode(body).decode())
+                for id, attempt, ready_at, body in rows.retried
+            }
             yield (
                 statements.RETRIED,
-                {
-                    "ids": array([one.id for one in rows.retried]),
-                    "rows": to_json(
-                        {
-                            one.id: (
-                                one.attempt,
-                                one.ready_at,
-                                base64.b64encode(one.body).decode(),
-                            )
-                            for one in rows.retried
-                        }
-                    ),
-                    "n": len(rows.retried),
-                },
+                {"ids": ids(values), "rows": to_json(values), "n": len(rows.retried)},
             )
 
     def _messages(self, rows: Batch) -> Iterator[Statement]:
         if rows.children:
             yield self.statement(
                 statements.CHILDREN,
-                ids=array([one.id for one in rows.children]),
-                parts=array([one.part for one in rows.children]),
+                ids=ids([one.id for one in rows.children]),
+                parts=numbers([one.part for one in rows.children]),
                 workflows=[one.workflow for one in rows.children],
                 methods=[one.method for one in rows.children],
-                parents=array([one.parent for one in rows.children]),
+                parents=some_ids([one.parent for one in rows.children]),
                 requesters=[one.requester for one in rows.children],
                 tags=[one.tags for one in rows.children],
                 metas=[one.meta for one in rows.children],
@@ -160,53 +168,41 @@ class PostgresqlEngine(PostgresqlActs):
                 bodies=[one.body for one in rows.children],
             )
         if rows.lane:
+            parts, instances, bodies = zip(*rows.lane, strict=True)
             yield self.statement(
                 statements.LANE_STARTS,
-                parts=array([one.part for one in rows.lane]),
-                ids=array([one.instance for one in rows.lane]),
-                bodies=[one.body for one in rows.lane],
+                parts=numbers(parts),
+                ids=ids(instances),
+                bodies=list(bodies),
             )
         if rows.posts:
             yield self.statement(
                 statements.POSTS,
-                to=array([one.to for one in rows.posts]),
+                to=numbers([one.to for one in rows.posts]),
                 workflows=[one.workflow or "" for one in rows.posts],
-                targets=array([one.target for one in rows.posts]),
+                targets=some_ids([one.target for one in rows.posts]),
                 values=[one.value for one in rows.posts],
-                lanes=array([one.lane for one in rows.posts]),
-                kinds=array([one.kind for one in rows.posts]),
+                lanes=numbers([one.lane for one in rows.posts]),
+                kinds=numbers([one.kind for one in rows.posts]),
                 bodies=[one.body for one in rows.posts],
-                senders=array([one.sender for one in rows.posts]),
+                senders=ids([one.sender for one in rows.posts]),
                 unknown=[one.unknown or b"" for one in rows.posts],
             )
 
     def _new_tasks(self, rows: Batch) -> Iterator[Statement]:
-        tasks = rows.tasks
-        if tasks:
-            yield (
-                statements.TASKS,
-                {
-                    "me": self.me or None,
-                    "ids": array([one.id for one in tasks]),
-                    "instances": array([one.instance for one in tasks]),
-                    "workflows": [one.workflow for one in tasks],
-                    "services": [one.service for one in tasks],
-                    "names": [one.name for one in tasks],
-                    "streams": array([one.stream for one in tasks]),
-                    "positions": array([one.position for one in tasks]),
-                    "attempts": array([one.attempt for one in tasks]),
-                    "claimed": array([one.claimed for one in tasks]),
-                    "delegated": array([one.delegated for one in tasks]),
-                    "ready": array([one.ready_at for one in tasks]),
-                    "bodies": [one.body for one in tasks],
-                },
-            )
+        if rows.tasks:
+            columns = zip(*rows.tasks, strict=True)
+            values: dict[str, Any] = {
+                name: convert(column)
+                for (name, convert), column in zip(_TASK_COLUMNS, columns, strict=True)
+            }
+            yield statements.TASKS, {"me": self.me or None, **values}
         for which, mode, text in (
             (rows.canceled, 1, statements.CANCEL),
             (rows.expired, 2, statements.EXPIRE),
         ):
             if which:
-                values = self.params(ids=array(sorted(which)), mode=mode)
+                values = self.params(ids=ids(sorted(which)), mode=mode)
                 for each in (text, statements.MARK, statements.LEAVE):
                     yield self.text(each), values
 
@@ -259,5 +255,5 @@ class PostgresqlEngine(PostgresqlActs):
             with self.session.act() as sql:
                 found = sql.row(text, values)
             return found is not None and found[0] == 1
-        ((row,),) = self.session.read([(text, values)])
+        ((row,),) = self.session.write([(text, values)])
         return bool(row[0] == 1)

@@ -27,7 +27,12 @@ from django_infinitic.storages.lane import PAGE, LaneMessage, SqlLane
 from django_infinitic.storages.ownership import SqlOwnership
 from django_infinitic.storages.postgresql import statements
 from django_infinitic.storages.postgresql.floors import Floors
-from django_infinitic.storages.postgresql.session import PostgresqlSession, Statement, array
+from django_infinitic.storages.postgresql.session import (
+    PostgresqlSession,
+    ids,
+    numbers,
+)
+from django_infinitic.storages.postgresql.wire import Statement
 from django_infinitic.storages.session import Sql
 from django_infinitic.storages.tasks import SqlTasks
 from django_infinitic.storages.upkeep import SqlUpkeep
@@ -112,10 +117,10 @@ class PostgresqlReading(SqlLane, SqlTasks, SqlOwnership, SqlUpkeep):
             return Inputs(now=machine_time.time_ns() // 1000 if self.clock is None else self.now())
         self._floors.begin()
         values = self.params(
-            parts=array(own),
-            floors=array([self._floors.of(part) for part in own]),
-            given=array(list(self._given)),
-            timers=array(list(self.given_timers)),
+            parts=numbers(own),
+            floors=numbers([self._floors.of(part) for part in own]),
+            given=numbers(self._given),
+            timers=ids(self.given_timers),
             limit=limit,
         )
         texts = (
@@ -176,8 +181,8 @@ class PostgresqlReading(SqlLane, SqlTasks, SqlOwnership, SqlUpkeep):
                 self.statement(statements.READ_CLOCK),
                 self.statement(
                     statements.READ_LANE,
-                    parts=array(lanes),
-                    floors=array([self._floors.of(lane) for lane in lanes]),
+                    parts=numbers(lanes),
+                    floors=numbers([self._floors.of(lane) for lane in lanes]),
                     limit=PAGE,
                 ),
             ]
@@ -205,7 +210,7 @@ class PostgresqlReading(SqlLane, SqlTasks, SqlOwnership, SqlUpkeep):
 
     def load(self, instances: Sequence[str]) -> dict[str, StoredInstance]:
         """Rows and history of cold instances in one round trip; unknown ids are missing."""
-        values = {"ids": array([self.key(one) for one in instances])}
+        values = {"ids": ids([self.key(one) for one in instances])}
         rows, events = self.session.read(
             [(statements.LOAD_INSTANCES, values), (statements.LOAD_EVENTS, values)]
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
 
@@ -19,9 +19,8 @@ from django_infinitic.storages.base import (
     StoreError,
     UnknownOutcome,
 )
+from django_infinitic.storages.postgresql.wire import Row, Statement, Wire
 from django_infinitic.storages.session import Session, Sql, cause_of
-
-Statement = tuple[str, Mapping[str, Any]]
 
 # Statements are planned once, when tables may still be small, and must not be slow when they have
 # grown. Locks are short, as nothing waits for user code: hitting the limit is a bug (A5).
@@ -55,6 +54,8 @@ class PostgresqlSession(Session):
         options = {**KEEPALIVE, **(given.get("OPTIONS") or {})}
         options.pop("pool", None)
         options.pop("isolation_level", None)
+        # Django turns prepared statements off, for poolers; a project may say None itself.
+        options.setdefault("prepare_threshold", 0)
         connection.settings_dict = {**given, "OPTIONS": options}
         connection.connect()
         connection.connection.execute(SETTINGS)
@@ -63,15 +64,7 @@ class PostgresqlSession(Session):
         """Roll back; a connection that is lost, or in the middle of something, is closed."""
         raw = connection.connection
         try:
-            if (
-                raw is None
-                or raw.closed
-                or raw.pgconn.transaction_status
-                in (
-                    TransactionStatus.ACTIVE,
-                    TransactionStatus.UNKNOWN,
-                )
-            ):
+            if raw is None or raw.closed:
                 self.close()
             elif raw.pgconn.transaction_status != TransactionStatus.IDLE:
                 raw.rollback()
@@ -117,12 +110,32 @@ class PostgresqlSession(Session):
 
     # -- pipelines --------------------------------------------------------------------------
 
-    def read(self, statements: Sequence[Statement]) -> list[list[tuple[Any, ...]]]:
-        """Run queries in one round trip; the rows of each."""
+    def read(self, statements: Sequence[Statement]) -> list[list[Row]]:
+        """Run queries in one round trip; the rows of each. Raises `StoreError`."""
+        return self._run(statements, writes=False)
+
+    def write(self, statements: Sequence[Statement]) -> list[list[Row]]:
+        """Run statements as one transaction in one round trip; the rows of each.
+
+        Raises `StoreError`. A statement that fails takes all others with it.
+        """
+        if self.private:
+            return self._run([("BEGIN", {}), *statements, ("COMMIT", {})], writes=True)[1:-1]
+        try:
+            connection = self.connection()
+            with transaction.atomic(using=self.alias):
+                return self._pipeline(connection.connection, statements)
+        except self.errors as error:
+            meaning = self.meaning(error, sent=True)
+            if meaning is None:
+                raise
+            raise meaning from error
+
+    def _run(self, statements: Sequence[Statement], *, writes: bool) -> list[list[Row]]:
         sent = False
         try:
             connection = self.connection()
-            sent = True
+            sent = writes
             try:
                 return self._pipeline(connection.connection, statements)
             except BaseException:
@@ -135,36 +148,29 @@ class PostgresqlSession(Session):
                 raise
             raise meaning from error
 
-    def write(self, statements: Sequence[Statement]) -> list[list[tuple[Any, ...]]]:
-        """Run statements as one transaction in one round trip; the rows of each.
-
-        Raises `StoreError`. A statement that fails takes all others with it.
-        """
-        if self.private:
-            return self.read([("BEGIN", {}), *statements, ("COMMIT", {})])[1:-1]
-        try:
-            connection = self.connection()
-            with transaction.atomic(using=self.alias):
-                return self._pipeline(connection.connection, statements)
-        except self.errors as error:
-            meaning = self.meaning(error, sent=True)
-            if meaning is None:
-                raise
-            raise meaning from error
-
     def _pipeline(
         self, raw: psycopg.Connection[Any], statements: Sequence[Statement]
-    ) -> list[list[tuple[Any, ...]]]:
-        self.count(len(statements))
-        cursors = []
-        with raw.pipeline():
-            for text, params in statements:
-                cursor = psycopg.Cursor(raw)
-                cursor.execute(text, params, prepare=True, binary=True)
-                cursors.append(cursor)
-        return [cursor.fetchall() if cursor.description else [] for cursor in cursors]
+    ) -> list[list[Row]]:
+        self.statements += len(statements)
+        self.trips += 1
+        wire: Wire | None = getattr(self._local, "wire", None)
+        if wire is None or wire.connection is not raw:
+            # A shared connection has its own settings, by which plans for all sizes may be bad.
+            prepare = self.private and raw.prepare_threshold is not None
+            wire = self._local.wire = Wire(raw, prepare=prepare)
+        return wire.run(statements)
 
 
-def array(values: Sequence[object]) -> str:
-    """Ids or numbers as the text of an array; it must be cast. Faster than a list of them (B7)."""
-    return "{" + ",".join(["NULL" if one is None else str(one) for one in values]) + "}"
+def ids(values: Iterable[str]) -> str:
+    """Ids as the text of an array, which the statement casts: cheaper than a list of them (B7)."""
+    return "{" + ",".join(values) + "}"
+
+
+def some_ids(values: Iterable[str | None]) -> str:
+    """Ids of which some may be missing."""
+    return "{" + ",".join([one or "NULL" for one in values]) + "}"
+
+
+def numbers(values: Iterable[int]) -> str:
+    """Whole numbers, or truth values, as the text of an array."""
+    return "{" + str(list(values))[1:-1] + "}"

@@ -229,9 +229,10 @@ WITH d AS (DELETE FROM infinitic_task WHERE id = ANY(%(ids)s::uuid[]) AND mode =
 INSERT INTO infinitic_message (part, instance, kind, created, body)
 SELECT part, instance, $REPORT, $NOW, {REPORT_BODY} FROM d ORDER BY id"""
 
+# `state < 1` keeps the planner from reading all that is queued, by its partial index.
 EXPIRE: Final = """
 DELETE FROM infinitic_task WHERE id = ANY(ARRAY(SELECT id FROM infinitic_task
-  WHERE id = ANY(%(ids)s::uuid[]) AND state = 0 ORDER BY id FOR UPDATE SKIP LOCKED))"""
+  WHERE id = ANY(%(ids)s::uuid[]) AND state < 1 ORDER BY id FOR UPDATE SKIP LOCKED))"""
 
 MARK: Final = """
 UPDATE infinitic_task SET mode = %(mode)s::int2 WHERE id = ANY(ARRAY(SELECT id FROM infinitic_task

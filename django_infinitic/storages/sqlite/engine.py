@@ -236,9 +236,9 @@ class SqliteEngine(SqliteReading):
         if services is not None:
             condition += " AND service IN (SELECT value FROM json_each(%s))"
             params.append(json.dumps(list(services)))  # type: ignore[arg-type]
-        sql = Sql(self.session, self.session.connection())
-        if not sql.rows(f"SELECT 1 FROM infinitic_task WHERE {condition} LIMIT 1", params):
-            return []
+        with self.session.reading() as sql:
+            if not sql.exists(f"infinitic_task WHERE {condition} LIMIT 1", params):
+                return []
         with self.session.transaction() as sql:
             self.fence(sql)
             ready = sql.rows(

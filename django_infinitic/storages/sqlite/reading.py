@@ -88,8 +88,10 @@ class SqliteReading(SqlLane, SqlTasks, SqlOwnership, SqlUpkeep):
         now = self.now()
         if not own:
             return Inputs(now=now)
-        sql = Sql(self.session, self.session.connection())
-        # A transaction's first message may be older than the last one read, its id never is.
+        with self.session.reading() as sql:
+            return self._read(sql, own, now, limit)
+
+    def _read(self, sql: Sql, own: Sequence[int], now: int, limit: int) -> Inputs:
         news = sql.rows(
             "SELECT json_extract(p.value, '$[0]') FROM json_each(%s) p WHERE EXISTS ("
             "SELECT 1 FROM infinitic_message m WHERE m.part = json_extract(p.value, '$[0]')"
@@ -162,12 +164,13 @@ class SqliteReading(SqlLane, SqlTasks, SqlOwnership, SqlUpkeep):
 
     def lane_messages(self, lanes: Sequence[int]) -> list[LaneMessage]:
         """The first messages of these lanes, in order."""
-        sql = Sql(self.session, self.session.connection())
-        rows = sql.rows(
-            "SELECT id, instance, kind, body FROM infinitic_message"
-            " WHERE part IN (SELECT value FROM json_each(%s)) AND NOT parked ORDER BY id LIMIT %s",
-            [json.dumps(lanes), PAGE],
-        )
+        with self.session.reading() as sql:
+            rows = sql.rows(
+                "SELECT id, instance, kind, body FROM infinitic_message"
+                " WHERE part IN (SELECT value FROM json_each(%s)) AND NOT parked"
+                " ORDER BY id LIMIT %s",
+                [json.dumps(lanes), PAGE],
+            )
         return [
             LaneMessage(row=id, instance=from_key(instance), kind=kind, doc=unpack(body))
             for id, instance, kind, body in rows
@@ -175,8 +178,10 @@ class SqliteReading(SqlLane, SqlTasks, SqlOwnership, SqlUpkeep):
 
     def load(self, instances: Sequence[str]) -> dict[str, StoredInstance]:
         """Rows and history of cold instances; unknown ids are missing."""
-        sql = Sql(self.session, self.session.connection())
-        keys = json.dumps([as_key(one) for one in instances])
+        with self.session.reading() as sql:
+            return self._load(sql, json.dumps([as_key(one) for one in instances]))
+
+    def _load(self, sql: Sql, keys: str) -> dict[str, StoredInstance]:
         events: dict[str, list[EventRow]] = {}
         for key, stream, seq, step, body in sql.rows(
             "SELECT e.instance, e.stream, e.seq, e.step, e.body FROM infinitic_event e"
