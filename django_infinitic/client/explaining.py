@@ -180,12 +180,14 @@ class _Known:
 
     def _blocked(self) -> Explanation:
         error = self.row.error or "nothing more is recorded"
-        predicate = f"is blocked, as the engine could not process it: {error}"
+        predicate = f"is blocked, as the engine could not process it: {error}. {RETRY_HINT}"
         return self._made(Why.BLOCKED, None, predicate, error=self.row.error)
 
     # -- what runs -------------------------------------------------------------------------
 
     def _running(self, method: Method) -> Explanation:
+        if method.stall is not None and self._is_retried(method):
+            return self._moving(method, "was retried and ")
         if method.stall is not None:
             return self._stalled(method, method.stall)
         canceling = self.state.canceling or method.cancel_step is not None
@@ -196,10 +198,17 @@ class _Known:
             prefix = f"{prefix}undoes what its saga did and "
         return self._waiting(method, method.wait, prefix, canceling)
 
+    def _is_retried(self, method: Method) -> bool:
+        """Whether a retry of a stalled method has been asked for."""
+        return any(
+            one.kind == Kind.RETRY and one.doc.get("method") in (None, method.id)
+            for one in self._pending
+        )
+
     def _moving(self, method: Method, prefix: str) -> Explanation:
         at = method.wait.at if method.wait is not None else method.at
         since = moment(at)
-        kind = Why.CANCELING if prefix else Why.MOVING
+        kind = Why.CANCELING if prefix.startswith("is being canceled") else Why.MOVING
         if self._lacking is not None:
             kind = Why.NO_WORKER
         predicate = f"{prefix}is about to go on{since_text(since)}"

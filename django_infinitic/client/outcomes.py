@@ -15,6 +15,7 @@ from django_infinitic.exceptions import (
     error_from_json,
 )
 from django_infinitic.fibres.declared import raised_for
+from django_infinitic.machine.messages import Kind
 from django_infinitic.machine.statuses import InstanceStatus, OutcomeStatus
 from django_infinitic.registry import MethodSpec, registry
 from django_infinitic.storages.base import StoredInstance, StoredOutcome
@@ -42,9 +43,15 @@ def known_outcome(instance: str, method: str) -> StoredOutcome | None:
         if found is None or found.status == OutcomeStatus.ONGOING:
             raise NoOutcome
         return found
-    if head.status == InstanceStatus.BLOCKED:
-        return _blocked(head, method)
-    return None
+    if head.status != InstanceStatus.BLOCKED or _repaired(instance):
+        return None
+    return _blocked(head, method)
+
+
+def _repaired(instance: str) -> bool:
+    """Whether a retry is committed, from which moment on a new outcome is waited for."""
+    pending = surroundings().store().messages_of(instance)
+    return any(one.kind in (Kind.RETRY, Kind.RETRY_TASKS) for one in pending)
 
 
 def _blocked(head: StoredInstance, method: str) -> StoredOutcome:

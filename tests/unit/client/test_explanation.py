@@ -183,6 +183,14 @@ class TestAnInstanceThatDoesNotRun:
         assert found.kind is Why.STALLED_CODE
         assert "raised TypeError: a bug" in found.error
 
+    def test_stalled_and_retried(self, env: WorkflowEnvironment, run: Run) -> None:
+        handle = run(Order.raises)
+        handle.retry()
+        assert handle.explain().kind is Why.MOVING
+        assert "was retried and is about to go on" in str(handle.explain())
+        env.run()
+        assert handle.explain().kind is Why.STALLED_CODE
+
     def test_stalled_on_a_child(self, env: WorkflowEnvironment, run: Run) -> None:
         found = run(Order.loses).explain()
         assert found.kind is Why.STALLED_CHILD
@@ -212,7 +220,8 @@ class TestAnInstanceThatDoesNotRun:
         found = handle.explain()
         assert found.kind is Why.BLOCKED
         assert said(found) == (
-            "unit.Order is blocked, as the engine could not process it: a row is too large."
+            "unit.Order is blocked, as the engine could not process it: a row is too large. "
+            "Mend the cause, then retry it: handle.retry(), or in the admin."
         )
 
     def test_is_being_canceled(self, env: WorkflowEnvironment, run: Run) -> None:

@@ -10,8 +10,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import User
 
-from django_infinitic import DeferredStatus, client, get_workflow_by_id, new_workflow
+from django_infinitic import DeferredStatus, Ref, client, get_workflow_by_id, new_workflow
 from django_infinitic.exceptions import (
     InvalidIdTagSelectionError,
     RegistryError,
@@ -55,6 +56,15 @@ class TestIds:
         for ask in (lambda: handle.id, handle.status, handle.result, handle.explain, handle.cancel):
             with pytest.raises(UsageError):
                 ask()
+
+    def test_a_row_stands_for_its_tag_and_custom_id(self, env: WorkflowEnvironment) -> None:
+        user = User(pk=7)
+        user._state.adding = False  # as if it had been read
+        started = client.dispatch(new_workflow(Order, custom_id=user, tags=[Ref(user)]).message)
+        assert client.get_ids(client.get_workflow_by_tag(Order, "auth.user:7")) == {started.id}
+        assert client.get_handle(Order.message, custom_id=user).id == started.id
+        client.get_workflow_by_custom_id(Order, Ref(user)).paid.send("all")
+        assert started.result() == "all"
 
 
 class TestGetHandle:
@@ -153,6 +163,8 @@ class TestStatus:
         assert handle.is_stalled() is True
         with pytest.raises(WorkflowFailedError, match="could not process the instance: too large"):
             handle.result()
+        handle.retry()
+        assert handle.status() is DeferredStatus.ONGOING
 
     def test_ongoing_from_the_moment_a_retry_is_committed(self, run: Run) -> None:
         handle = run(Order.raises)
