@@ -219,6 +219,7 @@ class Turn:
             )
         for stream in [one.stream for one in state.methods.values() if one.end is not None]:
             del state.methods[stream]
+            state.next_seq.pop(stream, None)
         state.property_log.forget(min((one.step for one in state.running()), default=state.step))
         return self.effects
 

@@ -5,13 +5,42 @@ whatever could run has run, so nothing in memory survives and no `finally` runs.
 """
 
 import contextlib
+import dataclasses
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
+from django_infinitic.machine.state import Instance
 from django_infinitic.test import WorkflowEnvironment
+from django_infinitic.worker.engine import state_of
 
 from . import world
+
+
+class CheckedEnvironment(WorkflowEnvironment):
+    """After each batch what is in memory is compared with what would be loaded."""
+
+    def _step(self) -> bool:
+        busy = super()._step()
+        for instance, state in list(self._engine._cache.items()):
+            (row,) = self._store.load([instance]).values()
+            assert known(state_of(row)) == known(state)
+        return busy
+
+
+def known(state: Instance) -> dict[str, Any]:
+    """What a machine knows of an instance, but for what is only about this process."""
+    found = dataclasses.asdict(
+        dataclasses.replace(state, spec=None, matches=None, shown=None)  # type: ignore[arg-type]
+    )
+    for name in ("step", "at", "head_changed", "unbuffered", "property_log"):
+        del found[name]
+    found["properties"] = dict(state.properties)
+    found["channels"] = {name: queue for name, queue in found["channels"].items() if queue}
+    for method in found["methods"].values():
+        del method["wait_due"]
+    return found
 
 
 class CrashingEnvironment(WorkflowEnvironment):
@@ -29,7 +58,9 @@ def environments() -> Iterator[Callable[..., WorkflowEnvironment]]:
     with contextlib.ExitStack() as stack:
 
         def opened(kind: str, *, replay: bool = True) -> WorkflowEnvironment:
-            cls = CrashingEnvironment if kind == "crash" else WorkflowEnvironment
+            cls = {"crash": CrashingEnvironment, "live": CheckedEnvironment}.get(
+                kind, WorkflowEnvironment
+            )
             environment = cls(cache=kind != "cold", allow_stalled=True, storage="memory://")
             stack.enter_context(environment)
             if replay:

@@ -181,7 +181,7 @@ class TestDelegated:
         env.run()
         handle.retry()
         env.run()
-        assert NOTES == [task_id, task_id]
+        assert NOTES.count(task_id) == 2
         assert client.complete_task(Desk, task_id, "at last")
         assert handle.result() == "at last!"
 
