@@ -260,23 +260,28 @@ def replay(run: MethodRun, method: Method) -> None:
 
 
 def _compare(run: MethodRun, segment: Segment, out: Finished | Wait) -> None:
-    name = f"{run.class_name}.{run.method_attribute} changed under a running instance: "
-    if isinstance(out, Finished):
-        if len(run.commands) < len(segment.commands):
-            missing = described(segment.commands[len(run.commands)])
-            raise WorkflowChangedError(
-                f"{name}command {run._positions + 1} was {missing} when it first ran, the code now "
-                f"ends before it. Restore the order, or register this code as "
-                f"version={run.spec.version + 1}."
-            )
-        if segment.end is None:
-            raise WorkflowChangedError(
-                f"{name}it waited after command {run._positions} when it first ran, the code now "
-                f"ends there. Restore the order, or register this code as "
-                f"version={run.spec.version + 1}."
-            ) from out.error
-    elif segment.end is not None:
-        raise WorkflowChangedError(
-            f"{name}it ended after command {run._positions} when it first ran, the code now waits "
-            f"there. Restore the order, or register this code as version={run.spec.version + 1}."
-        )
+    """Whether a replayed segment ended as the recorded one: at a wait, or in the same way."""
+    if isinstance(out, Wait):
+        if segment.end is not None:
+            raise _changed(run, f"it ended after command {run.position}", "waits there")
+        return
+    if len(run.commands) < len(segment.commands):
+        missing = described(segment.commands[len(run.commands)])
+        raise _changed(run, f"command {run.position + 1} was {missing}", "ends before it")
+    if segment.end is None:
+        raise _changed(run, f"it waited after command {run.position}", "ends there") from out.error
+    kind, value = segment.end
+    if (kind == "return") != (out.error is None):
+        was = "returned a value" if kind == "return" else "ended with an exception"
+        now = "returns a value" if out.error is None else f"raises {type(out.error).__name__}"
+        raise _changed(run, f"it {was}", now) from out.error
+    if kind == "return" and value != out.value and run.method_spec.check_mode == "strict":
+        raise _changed(run, "it returned another value", "returns this one")
+
+
+def _changed(run: MethodRun, was: str, now: str) -> WorkflowChangedError:
+    return WorkflowChangedError(
+        f"{run.class_name}.{run.method_attribute} changed under a running instance: {was} when it "
+        f"first ran, the code now {now}. Restore the order, or register this code as "
+        f"version={run.spec.version + 1}."
+    )

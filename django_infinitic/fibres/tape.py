@@ -139,6 +139,11 @@ class Tape:
         self.commands.append([kind, name, data])
         return position
 
+    @property
+    def position(self) -> int:
+        """The position of the last command."""
+        return self._positions
+
     def _changed(self, was: str, now: str) -> NoReturn:
         self.changed = WorkflowChangedError(
             f"{self.class_name}.{self.method_attribute} changed under a running instance: {was}, "
