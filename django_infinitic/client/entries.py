@@ -70,6 +70,8 @@ class Times:
                     known[body["n"]] = body["a"]
                 elif what == "closed":
                     known[body[0]] = body[2]
+                elif what == "out" and len(body) > 4:
+                    known.setdefault(body[0], body[4])
                 if what == "end" or (what == "seg" and "e" in body):
                     self._ends[event.stream] = body[0] if what == "end" else body["n"]
                 if what == "seg":

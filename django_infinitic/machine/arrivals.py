@@ -190,7 +190,7 @@ def arrive(turn: Turn, method: Method, position: int, status: int, value: Any) -
     command = method.commands[position]
     if command.last == DeferredStatus.ONGOING and status != DeferredStatus.TIMED_OUT:
         timers.drop_total_timer(turn, method, position)
-    turn.record(method.stream, out=[turn.step(), position, status, value])
+    turn.record(method.stream, out=[turn.step(), position, status, value, turn.now])
     wait = method.wait
     if wait is None or wait.checkpoint or method.wait_due:
         return

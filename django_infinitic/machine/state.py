@@ -232,7 +232,7 @@ def _opened(state: Instance, stream: int, body: Doc) -> None:
 
 
 def _outcome(state: Instance, stream: int, body: list[Any]) -> None:
-    step, position, status, value = body
+    step, position, status, value, *_ = body  # and the time, for the timeline
     _touch(state, step)
     method = state.methods.get(stream)
     if method is None or position not in method.commands:
