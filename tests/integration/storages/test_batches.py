@@ -234,6 +234,20 @@ def test_a_new_owner_gets_what_was_parked_but_of_blocked_instances(database):
     assert message.instance == waiting
 
 
+def test_a_repair_lets_parked_messages_be_read_again_in_order(database):
+    id = database.running()
+    for n in range(3):
+        database.send(id, str(n))
+    database.write(database.turn(id, parked=[one.row for one in database.messages()]))
+    database.store.block(id, "poison")
+    database.send(id, "3")
+    assert [one.doc["value"] for one in database.messages()] == ["3"]
+    database.store.unblock(id)
+    assert [one.doc["value"] for one in database.messages()] == ["0", "1", "2", "3"]
+    head = database.store.head(id)
+    assert (head.status, head.crashes, head.error) == (0, 0, "")
+
+
 # -- what a write refuses
 
 

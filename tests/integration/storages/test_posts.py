@@ -167,6 +167,15 @@ def test_posts_keep_the_order_of_their_turn_however_they_are_addressed(world):
     assert [one["value"] for one in world.docs(target, Kind.SEND)] == ["0", "1", "2", "3", "4"]
 
 
+def test_a_post_to_a_custom_id_given_as_a_tag(database):
+    sender = database.running(custom_id="1")
+    target = database.start(custom_id="42").id
+    post(database, sender, "tag", "customId:42", workflow=database.workflow)
+    post(database, sender, "tag", "customId:1", workflow=database.workflow)
+    assert len(database.docs(target, Kind.SEND)) == 1
+    assert database.docs(sender) == []
+
+
 # -- children
 
 

@@ -142,3 +142,42 @@ def test_another_database_is_refused_with_a_clear_text(settings, monkeypatch):
     monkeypatch.setattr(type(connections["default"]), "vendor", "oracle")
     with pytest.raises(ImproperlyConfigured, match=r"\(oracle\) yet: it knows PostgreSQL"):
         storage_for("default", private=False)
+
+
+def test_the_permissions_are_those_of_the_pages(db):
+    from django.contrib.auth.models import Permission
+
+    ours = Permission.objects.filter(content_type__app_label="infinitic")
+    names = set(ours.values_list("codename", flat=True))
+    assert names >= {
+        "view_workflowinstance",
+        "view_worker",
+        "operate_workflow",
+        "start_workflow",
+        "view_payload",
+    }
+    assert not any(name.startswith(("add_", "change_", "delete_")) for name in names)
+
+
+def test_a_field_points_to_a_workflow_without_a_constraint():
+    from django.db import models as django_models
+
+    field = models.WorkflowForeignKey(null=True, related_name="+")
+    name, path, args, options = field.deconstruct()
+    assert (name, path, args) == (None, "django_infinitic.models.WorkflowForeignKey", [])
+    assert options["to"] == "infinitic.workflowinstance"
+    assert options["db_constraint"] is False
+    assert options["on_delete"] is django_models.DO_NOTHING
+    copied = models.WorkflowForeignKey(**options)
+    assert copied.deconstruct()[1:] == field.deconstruct()[1:]
+    strict = models.WorkflowForeignKey(on_delete=django_models.PROTECT, db_constraint=True)
+    assert strict.remote_field.on_delete is django_models.PROTECT
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_tables_can_be_unmade_and_made_again():
+    from django.core.management import call_command
+
+    call_command("migrate", "infinitic", "zero", verbosity=0)
+    call_command("migrate", verbosity=0)
+    assert models.WorkflowInstance.objects.count() == 0

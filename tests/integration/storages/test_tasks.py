@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from django.db import transaction
 
+from django_infinitic.machine import effects as fx
 from django_infinitic.machine.messages import Kind
 from django_infinitic.storages.base import NotOwner, WriteSet
 
@@ -147,6 +148,64 @@ def test_a_task_goes_on_above_its_last_attempt(world, id):
     queue(world, id, attempt=65536)
     (claimed,) = claim(world)
     assert claimed.attempt == 65537
+
+
+# -- what the engine's own child has run
+
+
+def test_an_own_failure_is_tried_again_in_a_batch(world, id):
+    task = queue(world, id)
+    (first,) = claim(world)
+    doc = {**task.doc, "ri": 1, "text": "é"}
+    now = world.store.now()
+    retried = fx.Retried(id=task.id, attempt=first.attempt, ready_at=now - 1, doc=doc)
+    world.write(world.turn(id, events=[world.event(id)], retried_tasks=[retried]))
+    assert not world.store.finish(first, DONE)
+    (second,) = claim(world)
+    assert second.attempt > first.attempt
+    assert second.doc == doc
+
+
+def test_an_own_delegated_task_waits_for_somebody(world, id):
+    task = queue(world, id, doc={"s": 2, "p": 3, "a": "[]", "q": 0, "dl": 1})
+    (claimed,) = claim(world)
+    own = [(claimed.id, claimed.attempt)]
+    world.write(world.turn(id, events=[world.event(id)], delegated_tasks=own))
+    assert claim(world) == []
+    assert world.tasks(id)[task.id]["state"] == 2
+    assert world.store.complete_task(world.service, task.id, DONE)
+
+
+def test_an_own_delegated_task_that_was_canceled_while_it_ran(database):
+    id = database.running()
+    task = queue(database, id)
+    (claimed,) = claim(database)
+    database.write(database.turn(id, canceled_tasks=[task.id]))
+    database.write(database.turn(id, delegated_tasks=[(claimed.id, claimed.attempt)]))
+    assert database.tasks(id) == {}
+    assert reports(database, id) == [report(task, CANCELED)]
+
+
+@pytest.mark.parametrize("what", ["retried_tasks", "delegated_tasks"])
+def test_what_is_not_own_any_more_is_refused(database, what):
+    id = database.running()
+    task = queue(database, id)
+    (claimed,) = claim(database)
+    value = (
+        fx.Retried(id=task.id, attempt=claimed.attempt + 1, ready_at=5, doc=task.doc)
+        if what == "retried_tasks"
+        else (task.id, claimed.attempt + 1)
+    )
+    with pytest.raises(NotOwner):
+        database.write(database.turn(id, **{what: [value]}))
+    assert database.store.finish(claimed, DONE)
+
+
+def test_a_claimed_task_tells_since_when_it_runs(world, id):
+    before = world.store.now()
+    task = queue(world, id, ready_at=5)
+    claim(world)
+    assert world.tasks(id)[task.id]["ready_at"] >= before
 
 
 # -- cancel and timeout
