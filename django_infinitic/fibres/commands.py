@@ -93,7 +93,7 @@ class Commands(Waits):
             spec.raises,
             name,
         )
-        return Deferred(self, position)
+        return self._deferred(position)
 
     def _target(self, target: Target) -> Target:
         """By its own id or custom id an instance means itself."""
@@ -114,7 +114,7 @@ class Commands(Waits):
         due = self._due(when, "timer()")
         position = self._command("timer", "timer", {"due": due})
         self._issued[position] = Issued("timer", lambda payload: moment(int(payload)), (), "timer")
-        return Deferred(self, position)
+        return self._deferred(position)
 
     def receive(
         self, channel: Channel[Any], limit: int | None, of: type | None, jsonpath: str | None
@@ -139,7 +139,7 @@ class Commands(Waits):
         self._issued[position] = Issued(
             "receive", lambda payload: codec.decode(payload, place), (), channel.name
         )
-        return Deferred(self, position)
+        return self._deferred(position)
 
     def send(self, to: Channel[Any] | StubChannel, obj: Any, key: str | None) -> None:
         """Send a message to the own instance or to others."""

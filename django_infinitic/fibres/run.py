@@ -16,6 +16,7 @@ from uuid import UUID
 from django.utils import timezone, translation
 
 from django_infinitic.authoring import runtime
+from django_infinitic.authoring.workflow import Workflow
 from django_infinitic.exceptions import (
     SerializationError,
     UsageError,
@@ -83,14 +84,14 @@ class MethodRun(Commands):
 
     def _body(self) -> Any:
         spec = self.spec
-        workflow = spec.cls.__new__(spec.cls)
+        workflow: Workflow = object.__new__(spec.cls)
         object.__setattr__(workflow, "_infinitic_run", self)
         self.instance = workflow
         for name, factory in spec.transients.items():
             workflow.__dict__[name] = factory()
         self._starting = True
         try:
-            workflow.__init__()  # type: ignore[misc]
+            workflow.__init__()
         finally:
             self._starting = False
         self.properties.refresh(workflow, self.state.property_log, self.step)

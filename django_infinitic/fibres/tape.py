@@ -6,7 +6,7 @@ import hashlib
 import random as randoms
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 from django.utils import timezone
 
@@ -33,6 +33,9 @@ from django_infinitic.machine.state import (
 )
 from django_infinitic.machine.waits import Wait, same_tree
 from django_infinitic.registry import MethodSpec, WorkflowSpec
+
+if TYPE_CHECKING:
+    from django_infinitic.authoring.runtime import MethodRun
 
 
 class Escape:
@@ -177,9 +180,12 @@ class Tape:
             raise Canceled("the method is being canceled")
         return str(wake)
 
+    def _deferred(self, position: int) -> Deferred[Any]:
+        return Deferred(cast("MethodRun", self), position)
+
     def _mine(self, deferred: Deferred[Any], what: str) -> None:
         self._alive(what)
-        if deferred._run is not self:
+        if deferred._run is not cast("MethodRun", self):
             raise UsageError(
                 f"{what} was used on a deferred of another method run. A deferred belongs to the "
                 "method that made it."

@@ -40,9 +40,10 @@ class Command:
 
     def outcome(self, step: int) -> tuple[int, int, Any] | None:
         """The last outcome up to a step."""
-        for one in reversed(self.outcomes):
-            if one[0] <= step:
-                return one
+        found: tuple[int, int, Any]
+        for found in reversed(self.outcomes):
+            if found[0] <= step:
+                return found
         return None
 
     def status(self, step: int) -> int:

@@ -334,3 +334,6 @@ class Storage(EngineStore, TaskStore, WorkerStore, ClientStore):
     """All four faces; what an adapter implements. `me` is set by the worker that uses it."""
 
     me: int = 0
+
+    def close(self) -> None:
+        """Close the connections that this thread has of its own."""
