@@ -91,7 +91,7 @@ class MethodRun(Commands):
             workflow.__dict__[name] = factory()
         self._starting = True
         try:
-            workflow.__init__()
+            workflow.__init__()  # type: ignore[misc]
         finally:
             self._starting = False
         self.properties.refresh(workflow, self.state.property_log, self.step)
