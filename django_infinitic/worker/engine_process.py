@@ -53,6 +53,7 @@ SHORTEST, LONGEST, HINTED = 0.005, 0.05, 0.5
 SQLITE_PAUSE: Final = 0.002
 """Room for web processes after a batch, as SQLite has one lock for all (B3)."""
 AWAY_PAUSE: Final = 2.0
+LISTEN_AGAIN: Final = 5.0
 
 
 class EngineProcess:
@@ -135,6 +136,9 @@ class EngineProcess:
         self._busy_until = 0.0
         self._busy_time = 0.0
         self._drain_looks = 0
+        self._listener: Any = None
+        self._listen_at = 0.0
+        self._untold = False
         self.ended = False
 
     # -- a life ------------------------------------------------------------------------------
@@ -192,6 +196,7 @@ class EngineProcess:
         busy = self._executors.run_once()
         if self._executors.written():
             self._engine.hint()
+        self._listen()
         if began >= self._duties_at:
             self._duties()
         next_due: int | None = None
@@ -205,6 +210,12 @@ class EngineProcess:
             self._queue.told_own = False
             self._engine.hint()
             busy = True
+        if self._queue.told_others:
+            self._queue.told_others = False
+            self._untold = True
+        if self._untold:
+            self._untold = False
+            self._tell_others()
         if self._queue.next_due is not None:
             next_due = min(next_due or self._queue.next_due, self._queue.next_due)
         if busy:
@@ -314,11 +325,55 @@ class EngineProcess:
             )
         return False
 
+    # -- hints -----------------------------------------------------------------------------
+
+    def _listen(self) -> None:
+        """Where the database sends hints, hear them; without them polling is enough (C9)."""
+        if self._listener is not None or time.monotonic() < self._listen_at:
+            return
+        self._listen_at = time.monotonic() + LISTEN_AGAIN
+        listen = getattr(self.store, "listen", None)
+        if listen is None:
+            self._listen_at = float("inf")
+            return
+        try:
+            self._listener = listen()
+        except Exception as error:
+            logger.debug("No hints: %s", error)
+            return
+        self._selector.register(self._listener, selectors.EVENT_READ, "hints")
+
+    def _hinted(self) -> None:
+        try:
+            if not self._listener.received():
+                return
+        except Exception as error:
+            logger.debug("No more hints: %s", error)
+            self._deafen()
+        self._engine.hint()
+        self._queue.hint()
+        self._pause = SHORTEST
+
+    def _deafen(self) -> None:
+        if self._listener is not None:
+            self._selector.unregister(self._listener)
+            self._listener.close()
+            self._listener = None
+
+    def _tell_others(self) -> None:
+        tell = getattr(self.store, "tell", None)
+        if tell is not None:
+            tell()
+
     def _observe(self, effects: Effects) -> None:
         if any(child.custom_id is not None for child in effects.instances):
             self._lane_loop.wake()
         if any(not task.claimed for task in effects.tasks):
             self._queue.hint()
+            self._untold = True
+        if effects.posts or effects.instances:
+            self._engine.hint()
+            self._untold = True
 
     # -- stopping ----------------------------------------------------------------------------
 
@@ -354,6 +409,7 @@ class EngineProcess:
         for loop in self._loops:
             loop.stop(1.0)
         self._executors.close()
+        self._deafen()
         if self.store.me:
             with contextlib.suppress(Exception):
                 self.store.reap(self.store.me)
@@ -374,7 +430,9 @@ class EngineProcess:
             timeout = self._room_for_others()
         else:
             timeout = self._idle(progress.next_due)
-            self._pause = min(LONGEST, 1.5 * self._pause) if not self._away else self._pause
+            if not self._away:
+                longest = LONGEST if self._listener is None else HINTED
+                self._pause = min(longest, 1.5 * self._pause)
         self._executors.wants_write()
         self._waker.sleep()
         if self._draining and not self._executors.busy:
@@ -384,6 +442,8 @@ class EngineProcess:
         for key, _ in ready:
             if key.data == "control":
                 self._hear()
+            elif key.data == "hints":
+                self._hinted()
 
     def _idle(self, next_due: int | None) -> float:
         timeout = self._pause

@@ -25,6 +25,8 @@ class Queue:
         """When the next waiting task is ready, if it is soon."""
         self.told_own = False
         """Whether messages were written that the own engine will read."""
+        self.told_others = False
+        """Whether something was written that other workers may wait for."""
         self._store = store
         self._executors = executors
         self._services = list(services)
@@ -88,5 +90,6 @@ class Queue:
             if told and (self.next_due is None or ready_at < self.next_due):
                 self.next_due = ready_at
         failpoint("executor.after_report")
+        self.told_others = self.told_others or told
         if told:
             notices.tell_failure(task, verdict)

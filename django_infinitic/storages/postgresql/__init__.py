@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from django_infinitic.storages.postgresql.engine import PostgresqlEngine
+from django_infinitic.storages.postgresql.hints import PostgresqlHints
 from django_infinitic.storages.postgresql.session import PostgresqlSession
 
 __all__ = ["PostgresqlStorage"]
 
 
-class PostgresqlStorage(PostgresqlEngine):
+class PostgresqlStorage(PostgresqlHints):
     """All four faces on a database alias.
 
     `private`: engine, task and worker calls on connections of their own; without it they are
