@@ -1,8 +1,10 @@
 """A client process that does what a test asks: one JSON line in, one out."""
 
+import io
 import json
 import sys
 import traceback
+from datetime import timedelta
 from typing import Any
 
 import django
@@ -10,10 +12,12 @@ import environ
 
 django.setup()
 
+from django.core.management import CommandError, call_command  # noqa: E402
 from django.db import connection, transaction  # noqa: E402
+from django.db.models import F  # noqa: E402
 
 from django_infinitic import client  # noqa: E402
-from django_infinitic.models import Task, Worker, WorkflowInstance  # noqa: E402
+from django_infinitic.models import Message, Task, Worker, WorkflowInstance  # noqa: E402
 from django_infinitic.worker.start import store  # noqa: E402
 from lab import workflows  # noqa: E402
 from lab.models import Entry  # noqa: E402
@@ -23,6 +27,19 @@ def use(url: str) -> None:
     """Work on another database from here on."""
     connection.close()
     connection.settings_dict.update(environ.Env.db_url_config(url))
+
+
+def command(*words: str) -> dict[str, Any]:
+    """Run a management command in this process, which has loaded the project already."""
+    out, err, code = io.StringIO(), io.StringIO(), 0
+    try:
+        call_command(*words, stdout=out, stderr=err)
+    except CommandError as error:
+        err.write(str(error))
+        code = error.returncode
+    except SystemExit as error:
+        code = int(error.code or 0)
+    return {"code": code, "out": out.getvalue(), "err": err.getvalue()}
 
 
 def start(name: str, *args: Any) -> str:
@@ -91,6 +108,17 @@ def alive() -> list[dict[str, Any]]:
 
 def reap(worker: int) -> None:
     store().reap(worker)
+
+
+def age(seconds: float) -> None:
+    """Let everything be older by so many seconds."""
+    micros = round(seconds * 1_000_000)
+    Message.objects.update(created=F("created") - micros)
+    Task.objects.update(ready_at=F("ready_at") - micros)
+    for worker in Worker.objects.filter(dead=True):
+        Worker.objects.filter(pk=worker.pk).update(
+            expires_at=worker.expires_at - timedelta(seconds=seconds)
+        )
 
 
 def tasks() -> list[dict[str, Any]]:
