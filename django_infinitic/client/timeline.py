@@ -189,6 +189,8 @@ class Timeline:
 
     def _segment(self, method: Method, body: Doc) -> Iterator[Entry]:
         step, at = body["n"], moment(body["a"])
+        for _, position, _, payload in body.get("t", ()):
+            yield self._taken(method, step, position, payload)
         commands = body.get("c", ())
         first = self._times.first_position(method, step)
         for position, (kind, _, data) in enumerate(commands, first):
@@ -212,8 +214,6 @@ class Timeline:
                 text = f"sent a message to channel {data['ch']} of {to}"
                 entry = self._plain(method, "send", text, step)
                 yield replace(entry, value=self._payload(data["v"]))
-        for _, position, _, payload in body.get("t", ()):
-            yield self._taken(method, step, position, payload)
 
     def _taken(self, method: Method, step: int, position: int, payload: str) -> Entry:
         channel = method.receives[position].data["ch"]
