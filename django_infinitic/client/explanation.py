@@ -118,11 +118,14 @@ class Explanation:
         return text
 
     def __str__(self) -> str:
-        sentences = [f"{self.subject} {self.predicate}."]
+        sentences = [f"{self.subject} {self.predicate.removesuffix('.')}."]
         sentences += [str(one.child) for one in self.waits if one.child is not None]
         if self.missing:
             sentences.append(f"{self.missing}.")
-        sentences += [f"Its method {one.method_name} {one.predicate}." for one in self.others]
+        sentences += [
+            f"Its method {one.method_name} {one.predicate.removesuffix('.')}."
+            for one in self.others
+        ]
         return " ".join(sentences)
 
     def to_json(self) -> Doc:
