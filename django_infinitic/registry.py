@@ -181,7 +181,7 @@ class Registry:
         self._service_by_subject: dict[Any, ServiceSpec] = {}
         self._workflow_by_class: dict[type, WorkflowSpec] = {}
 
-    # -- filling -------------------------------------------------------------------------------
+    # -- filling ---------------------------------------------------------------------------
 
     def add_service(self, spec: ServiceSpec) -> None:
         """Register a service. Another implementation of its name is a `RegistryError`."""
@@ -221,7 +221,7 @@ class Registry:
                 self._workflows.setdefault(spec.name, {})[spec.version] = spec
             self._workflow_by_class[spec.cls] = spec
 
-    # -- services ------------------------------------------------------------------------------
+    # -- services --------------------------------------------------------------------------
 
     def service(self, name: str) -> ServiceSpec:
         """The implementation of a service; `UnknownServiceError` when there is none here."""
@@ -303,7 +303,7 @@ class Registry:
         task: TaskSpec = _owner_of(function, found, "task")
         return task
 
-    # -- workflows -----------------------------------------------------------------------------
+    # -- workflows -------------------------------------------------------------------------
 
     def workflow(self, name: str, version: int | None = None) -> WorkflowSpec:
         """An implementation, by default of the highest version here.
@@ -379,7 +379,7 @@ class Registry:
         pair: tuple[WorkflowSpec, MethodSpec] = _owner_of(function, found, "method")
         return pair
 
-    # -- all -----------------------------------------------------------------------------------
+    # -- all -------------------------------------------------------------------------------
 
     def all_services(self) -> list[ServiceSpec]:
         """All services, contracts included, sorted by name."""
