@@ -110,6 +110,8 @@ class Engine:
         """Batches that are still of one instance each, noted as suspect before."""
         self.unknown_version: Callable[[str, int], bool] = lambda instance, version: False
         """Told of an instance whose version is not known here; True: its part is given away."""
+        self.loaded: Callable[[str], None] = lambda instance: None
+        """Told of an instance that was loaded and has a past."""
         self._cache: OrderedDict[str, Instance] = OrderedDict()
         self._cache_size = cache_size
         self._limit = limit
@@ -172,6 +174,10 @@ class Engine:
     def unsent(self) -> bool:
         """Whether a batch was rolled back and is to be sent again."""
         return bool(self._unsent)
+
+    def state(self, instance: str) -> Instance | None:
+        """The state of an instance, if it is in memory."""
+        return self._cache.get(instance)
 
     def hint(self) -> None:
         """Something may have arrived: read at the next batch."""
@@ -261,6 +267,8 @@ class Engine:
             state = state_of(row)
             self._attach(state)
             self._cache[instance] = state
+            if row.events:
+                self.loaded(instance)
             if row.status == InstanceStatus.BLOCKED:
                 self._blocked.add(instance)
 

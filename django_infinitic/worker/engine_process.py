@@ -41,6 +41,7 @@ from django_infinitic.worker.loops import Heartbeat, Housekeeping, Lane, Loop
 from django_infinitic.worker.options import WorkerOptions
 from django_infinitic.worker.processes import Child, ProcessChild, ThreadChild
 from django_infinitic.worker.remote import Queue
+from django_infinitic.worker.waits import WaitNotes
 from django_infinitic.worker.watchdog import Watchdog, leave_process
 
 logger = logging.getLogger("django_infinitic.worker")
@@ -54,6 +55,8 @@ SQLITE_PAUSE: Final = 0.002
 """Room for web processes after a batch, as SQLite has one lock for all (B3)."""
 AWAY_PAUSE: Final = 2.0
 LISTEN_AGAIN: Final = 5.0
+NOTES: Final = 0.5
+"""Seconds between two looks for waits to note."""
 
 
 class EngineProcess:
@@ -100,6 +103,9 @@ class EngineProcess:
         )
         self._engine.single_file = SINGLE_FILE if successor else 0
         self._engine.unknown_version = self._lacks
+        self._waits = WaitNotes(store, self._engine.state)
+        self._engine.loaded = self._waits.loaded
+        self._waits_at = 0.0
         self._queue = Queue(store, self._executors, self._services)
         self._lane = Lane(store)
         self._heartbeat = Heartbeat(
@@ -205,6 +211,9 @@ class EngineProcess:
             busy = busy or progress.busy
             next_due = progress.next_due
             self._give_away()
+            if began >= self._waits_at:
+                self._waits_at = began + NOTES
+                self._waits.run_once()
         busy = self._queue.run_once() or busy
         if self._queue.told_own:
             self._queue.told_own = False
@@ -238,6 +247,7 @@ class EngineProcess:
         """Whatever this life held is free for others; the next one begins at once."""
         old, self.store.me = self.store.me, 0
         self._engine.forget()
+        self._waits.forget()
         self._engine.parts = ()
         self._own_parts = frozenset()
         self._lane.parts = ()
@@ -366,6 +376,7 @@ class EngineProcess:
             tell()
 
     def _observe(self, effects: Effects) -> None:
+        self._waits.stepped(effects.instance)
         if any(child.custom_id is not None for child in effects.instances):
             self._lane_loop.wake()
         if any(not task.claimed for task in effects.tasks):

@@ -112,6 +112,16 @@ def test_a_timer_outlives_its_worker(lab: Any) -> None:
     assert lab.driver.result(id) == "awake"
 
 
+def test_lists_tell_what_an_instance_has_waited_for(lab: Any) -> None:
+    id = lab.driver.start("Single.receive")
+    lab.worker()
+    text = eventually(lambda: lab.driver.instance(id)["waiting"])
+    assert text == "a message on channel go"
+    lab.driver.send(id, "hello")
+    assert lab.driver.result(id) == "hello"
+    eventually(lambda: lab.driver.instance(id)["waiting"] is None)
+
+
 def test_all_in_one(lab: Any) -> None:
     id = lab.driver.start("Chain.run", "a", 3)
     atomic = lab.driver.start("Chain.atomic", "x", 2)

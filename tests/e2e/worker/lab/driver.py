@@ -95,7 +95,11 @@ def instance(id: str) -> dict[str, Any]:
     row = WorkflowInstance.objects.filter(pk=id).first()
     if row is None:
         return {}
-    return {"status": WorkflowInstance.Status(row.status).name, "crashes": row.crashes}
+    return {
+        "status": WorkflowInstance.Status(row.status).name,
+        "crashes": row.crashes,
+        "waiting": row.waiting_for,
+    }
 
 
 def entries() -> list[str]:
