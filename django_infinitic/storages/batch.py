@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from operator import itemgetter
 from typing import Final, NamedTuple
 
 from django_infinitic.machine.effects import Effects, Head, NewInstance, Post
-from django_infinitic.machine.messages import Kind
 from django_infinitic.machine.statuses import DeferredStatus
 from django_infinitic.storages.base import RefusedData, WriteSet
 from django_infinitic.storages.documents import (
@@ -98,6 +98,20 @@ class RetriedRecord(NamedTuple):
     body: bytes
 
 
+class AnsweredRecord(NamedTuple):
+    """An own attempt of a delegated task. Somebody may have answered it, or be about to, in a
+    transaction that takes long: so its row may be gone or locked, and is not waited for (A5).
+
+    `what`: done, retried or delegated.
+    """
+
+    id: str
+    what: str
+    attempt: int
+    ready_at: int = 0
+    body: bytes = b""
+
+
 class TimerRecord(NamedTuple):
     """A row of `timer`; its part is its instance's."""
 
@@ -142,8 +156,7 @@ class Batch:
     parked: list[int] = field(default_factory=list)
     done: list[tuple[str, int]] = field(default_factory=list)
     retried: list[RetriedRecord] = field(default_factory=list)
-    delegated: list[tuple[str, int]] = field(default_factory=list)
-    """(task, attempt): its method has returned, and it waits for somebody now."""
+    answered: list[AnsweredRecord] = field(default_factory=list)
     timers_gone: list[str] = field(default_factory=list)
     events: list[EventRecord] = field(default_factory=list)
     children: list[InstanceRecord] = field(default_factory=list)
@@ -159,26 +172,24 @@ class Batch:
     """(instance, tag)"""
 
     @classmethod
-    def of(cls, batch: WriteSet, parts: int) -> Batch:
-        """Sort a batch. Raises `RefusedData` for what cannot be stored."""
+    def of(cls, batch: WriteSet, parts: int, delegated: Collection[str] = ()) -> Batch:
+        """Sort a batch; `delegated` are ids of own tasks that others can answer.
+
+        Raises `RefusedData` for what cannot be stored.
+        """
         try:
-            return cls()._filled(batch, parts)
+            return cls()._filled(batch, parts, delegated)
         except (TypeError, ValueError, KeyError, RecursionError) as error:
             raise RefusedData(f"{type(error).__name__}: {error}") from error
 
-    def _filled(self, batch: WriteSet, parts: int) -> Batch:
+    def _filled(self, batch: WriteSet, parts: int, delegated: Collection[str]) -> Batch:
         timers: dict[str, TimerRecord] = {}
         outcomes: dict[str, OutcomeRecord] = {}
         heads: dict[str, HeadRecord] = {}
         for turn in batch.turns:
             self.consumed += turn.consumed
             self.parked += turn.parked
-            self.done += turn.done_tasks
-            self.retried += (
-                RetriedRecord(one.id, one.attempt, one.ready_at, pack(one.doc))
-                for one in turn.retried_tasks
-            )
-            self.delegated += turn.delegated_tasks
+            self._own_results(turn, delegated)
             self.canceled += turn.canceled_tasks
             self.expired += turn.expired_tasks
             self.tags_ended += ((turn.instance, tag) for tag in turn.dropped_tags)
@@ -198,7 +209,7 @@ class Batch:
         self.parked.sort()
         self.done.sort()
         self.retried.sort()
-        self.delegated.sort()
+        self.answered.sort()
         self.timers_gone.sort()
         self.events.sort(key=itemgetter(0, 1, 2))
         self.timers = sorted(timers.values())
@@ -207,6 +218,23 @@ class Batch:
         self.tasks.sort(key=itemgetter(0))
         self.tags_ended.sort()
         return self
+
+    def _own_results(self, turn: Effects, delegated: Collection[str]) -> None:
+        for id, attempt in turn.done_tasks:
+            if id in delegated:
+                self.answered.append(AnsweredRecord(id, "done", attempt))
+            else:
+                self.done.append((id, attempt))
+        for one in turn.retried_tasks:
+            body = pack(one.doc)
+            if one.id in delegated:
+                self.answered.append(
+                    AnsweredRecord(one.id, "retried", one.attempt, one.ready_at, body)
+                )
+            else:
+                self.retried.append(RetriedRecord(one.id, one.attempt, one.ready_at, body))
+        for id, attempt in turn.delegated_tasks:
+            self.answered.append(AnsweredRecord(id, "delegated", attempt))
 
     def _add(self, turn: Effects, claimed: frozenset[str] | set[str], parts: int) -> None:
         for row in turn.events:
@@ -315,4 +343,12 @@ def canceled_report(task: str, stream: int, position: int) -> bytes:
     )
 
 
-REPORT: Final = int(Kind.REPORT)
+def late_doc(record: AnsweredRecord) -> dict[str, object]:
+    """The document of a message in the lane that does it when the row is free again."""
+    return {
+        "late": record.what,
+        "task": record.id,
+        "attempt": record.attempt,
+        "ready_at": record.ready_at,
+        "body": record.body.hex(),
+    }

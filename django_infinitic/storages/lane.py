@@ -16,6 +16,7 @@ from django_infinitic.storages.base import DefiniteRollback, Doc, RefusedData, S
 from django_infinitic.storages.batch import (
     BY_CUSTOM_ID,
     BY_ID,
+    AnsweredRecord,
     PostRecord,
     canceled_report,
 )
@@ -30,6 +31,7 @@ from django_infinitic.storages.documents import (
 )
 from django_infinitic.storages.session import Sql
 from django_infinitic.storages.starts import OtherMethodError, Start
+from django_infinitic.storages.tasks import HELD
 
 PAGE: Final = 50
 LONG_PATIENCE, SHORT_PATIENCE = 5.0, 0.05
@@ -54,8 +56,8 @@ class LaneMessage:
         doc = self.doc
         if "fan" in doc:
             return {("tag", doc["fan"]["workflow"], doc["fan"]["tag"])}
-        if "cancel" in doc:
-            return {("task", doc["cancel"])}
+        if "task" in doc:
+            return {("task", doc["task"])}
         if "post" not in doc:
             return {(self.instance,), (doc["workflow"], doc["custom_id"])}
         post = doc["post"]
@@ -106,7 +108,13 @@ class SqlLane(SqlClients):
             elif "post" in doc:
                 self._pass_on(sql, message)
             elif "cancel" in doc:
-                self.cancel_late(sql, doc["cancel"], doc["mode"])
+                self.cancel_late(sql, doc["task"], doc["cancel"])
+            elif "late" in doc:
+                body = bytes.fromhex(doc["body"])
+                self.do_late(
+                    sql,
+                    AnsweredRecord(doc["task"], doc["late"], doc["attempt"], doc["ready_at"], body),
+                )
             else:
                 self._start(sql, doc)
 
@@ -211,6 +219,37 @@ class SqlLane(SqlClients):
         if len(rows) == self.tag_limit:
             rest = {**doc, "fan": {**fan, "after": self.id(rows[-1][0])}}
             self.insert_message(sql, lane_of(fan["workflow"]), NOBODY, kind, pack(rest))
+
+    def do_late(self, sql: Sql, record: AnsweredRecord) -> None:
+        """Do what has become of an attempt to its row, if that is still there."""
+        which = [self.key(record.id), record.attempt]
+        if record.what == "done":
+            sql.run(f"DELETE FROM infinitic_task WHERE {HELD}", which)
+            return
+        if record.what == "retried":
+            sql.run(
+                "UPDATE infinitic_task SET worker = NULL, state = 0, ready_at = %s, body = %s"
+                f" WHERE {HELD}",
+                [record.ready_at, record.body, *which],
+            )
+        elif record.what == "freed":
+            sql.run(
+                "UPDATE infinitic_task SET worker = NULL, state = 0, attempt = attempt + 1,"
+                f" ready_at = {self.clock_sql()} WHERE {HELD}",
+                which,
+            )
+        else:
+            sql.run(
+                "UPDATE infinitic_task SET worker = NULL, state = 2, delegated = true"
+                f" WHERE {HELD}",
+                which,
+            )
+        marked = sql.row(
+            "SELECT mode FROM infinitic_task WHERE id = %s AND state <> 1 AND mode <> 0",
+            [self.key(record.id)],
+        )
+        if marked is not None:
+            self.cancel_late(sql, record.id, marked[0])
 
     def cancel_late(self, sql: Sql, task: str, mode: int) -> None:
         """Cancel (1) or expire (2) a task: it ends if nobody runs it, else it is marked."""

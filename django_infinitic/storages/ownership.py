@@ -14,8 +14,8 @@ from django_infinitic.machine.ids import STARTER_LANE, part_id
 from django_infinitic.machine.messages import Kind
 from django_infinitic.machine.statuses import InstanceStatus
 from django_infinitic.storages.base import DefiniteRollback, Doc, NotOwner
-from django_infinitic.storages.batch import canceled_report
-from django_infinitic.storages.documents import to_json
+from django_infinitic.storages.batch import AnsweredRecord, canceled_report, late_doc
+from django_infinitic.storages.documents import pack, to_json
 from django_infinitic.storages.session import Sql
 from django_infinitic.storages.sql import LEASE, PATIENCE, SqlStorage, marks
 
@@ -110,12 +110,7 @@ class SqlOwnership(SqlStorage):
         )
         if marked is None:
             return False
-        self._end_unwanted_tasks(sql, worker)
-        sql.run(
-            "UPDATE infinitic_task SET worker = NULL, state = 0, attempt = attempt + 1,"
-            " ready_at = %s WHERE worker = %s",
-            [now, worker],
-        )
+        self._free_tasks(sql, worker, now)
         sql.run(
             "UPDATE infinitic_part SET owner = NULL, freed_at = %s WHERE owner = %s", [now, worker]
         )
@@ -129,17 +124,36 @@ class SqlOwnership(SqlStorage):
             )
         return True
 
-    def _end_unwanted_tasks(self, sql: Sql, worker: int) -> None:
-        """No new attempt of what was canceled or has expired: it ends with its worker."""
-        gone = sql.rows(
-            "DELETE FROM infinitic_task WHERE worker = %s AND mode <> 0"
-            " RETURNING id, instance, part, stream, position, mode",
+    def _free_tasks(self, sql: Sql, worker: int, now: int) -> None:
+        """Its tasks are tried again; what was canceled or has expired ends with it.
+
+        A row that somebody has locked, who is answering a delegated task, is left to the lane.
+        """
+        rows = sql.rows(
+            "SELECT id, instance, part, stream, position, mode FROM infinitic_task"
+            f" WHERE worker = %s{self.skip_locked}",
             [worker],
         )
-        for id, instance, part, stream, position, mode in gone:
+        freed = [row[0] for row in rows if row[5] == 0]
+        ended = [row for row in rows if row[5] != 0]
+        for some in (freed[at : at + 500] for at in range(0, len(freed), 500)):
+            sql.run(
+                "UPDATE infinitic_task SET worker = NULL, state = 0, attempt = attempt + 1,"
+                f" ready_at = %s WHERE id IN ({marks(some)})",
+                [now, *some],
+            )
+        for id, instance, part, stream, position, mode in ended:
+            sql.run("DELETE FROM infinitic_task WHERE id = %s", [id])
             if mode == 1:
                 report = canceled_report(self.id(id), stream, position)
                 self.insert_message(sql, part, self.id(instance), Kind.REPORT, report)
+        locked = sql.rows(
+            "SELECT id, instance, part, attempt FROM infinitic_task WHERE worker = %s", [worker]
+        )
+        for id, instance, part, attempt in locked:
+            doc = late_doc(AnsweredRecord(self.id(id), "freed", attempt))
+            lane = part | STARTER_LANE
+            self.insert_message(sql, lane, self.id(instance), Kind.REPORT, pack(doc))
 
     def retire(self, me: int) -> int:
         """After an unknown outcome: mark this life dead, register a new one that inherits parts

@@ -37,6 +37,8 @@ class SqlStorage(Storage):
         self.parts = parts
         self.clock = clock
         self.me = 0
+        self.delegated: set[str] = set()
+        """Own attempts of tasks that others can answer."""
         self.failpoint: Callable[[str], None] = _nothing
         """Called with `store.before_commit` and `store.after_commit` around each write."""
 

@@ -11,7 +11,7 @@ from django.db import connections
 from django_infinitic.machine.messages import Kind
 from django_infinitic.machine.statuses import DeferredStatus
 from django_infinitic.storages.base import ClaimedTask, Doc
-from django_infinitic.storages.batch import canceled_report
+from django_infinitic.storages.batch import Batch, canceled_report
 from django_infinitic.storages.documents import pack, unpack
 from django_infinitic.storages.session import Sql
 from django_infinitic.storages.sql import SqlStorage, marks
@@ -102,9 +102,17 @@ class SqlTasks(SqlStorage):
             found = sql.row(statement, params)
         return None if found is None or found[0] is None else int(found[0])
 
+    def note_delegated(self, rows: Batch) -> None:
+        """Remember which own attempts of a batch that was written others can answer."""
+        self.delegated.difference_update(one.id for one in rows.answered)
+        self.delegated.update(one.id for one in rows.tasks if one.claimed and one.delegated)
+
     def claimed(self, row: Sequence[Any]) -> ClaimedTask:
         """A row (id, instance, workflow, service, name, attempt, body) as a claimed task."""
         id, instance, workflow, service, name, attempt, body = row
+        doc = unpack(body)
+        if doc.get("dl"):
+            self.delegated.add(self.id(id))
         return ClaimedTask(
             id=self.id(id),
             instance=self.id(instance),
@@ -112,7 +120,7 @@ class SqlTasks(SqlStorage):
             service=service,
             name=name,
             attempt=attempt,
-            doc=unpack(body),
+            doc=doc,
         )
 
 

@@ -47,6 +47,13 @@ _TASK_COLUMNS: tuple[tuple[str, Callable[[Any], object]], ...] = (
 """How each field of a `TaskRecord` becomes a parameter."""
 
 
+_ANSWERED = {
+    "done": (statements.ANSWERED_DONE,),
+    "retried": (statements.ANSWERED_RETRIED,),
+    "delegated": (statements.DELEGATED, statements.DELEGATED_CANCELED),
+}
+
+
 class PostgresqlEngine(PostgresqlActs):
     """`EngineStore`, `claim` and `finish`."""
 
@@ -56,7 +63,7 @@ class PostgresqlEngine(PostgresqlActs):
 
     def write(self, batch: WriteSet) -> None:
         """Write a batch in one transaction that starts with the fence, or raise a `StoreError`."""
-        rows = Batch.of(batch, self.parts)
+        rows = Batch.of(batch, self.parts, self.delegated)
         wanted = list(self._statements(rows))
         if not wanted:
             return
@@ -68,6 +75,7 @@ class PostgresqlEngine(PostgresqlActs):
             raise
         self.consumed(rows.consumed, rows.timers_gone)
         self.consumed(rows.parked, ())
+        self.note_delegated(rows)
         self.failpoint("store.after_commit")
 
     def _fences(self) -> list[Statement]:
@@ -131,16 +139,11 @@ class PostgresqlEngine(PostgresqlActs):
             )
 
     def _own_tasks(self, rows: Batch) -> Iterator[Statement]:
-        for text, which in ((statements.DONE, rows.done), (statements.DELEGATED, rows.delegated)):
-            if which:
-                attempts = dict(which)
-                yield (
-                    text,
-                    {"ids": ids(attempts), "attempts": to_json(attempts), "n": len(which)},
-                )
-        if rows.delegated:
-            yield self.statement(
-                statements.DELEGATED_CANCELED, ids=ids([id for id, _ in rows.delegated])
+        if rows.done:
+            attempts = dict(rows.done)
+            yield (
+                statements.DONE,
+                {"ids": ids(attempts), "attempts": to_json(attempts), "n": len(rows.done)},
             )
         if rows.retried:
             values = {
@@ -151,6 +154,18 @@ class PostgresqlEngine(PostgresqlActs):
                 statements.RETRIED,
                 {"ids": ids(values), "rows": to_json(values), "n": len(rows.retried)},
             )
+        if rows.answered:
+            known = {
+                id: (attempt, what, ready_at, body.hex())
+                for id, what, attempt, ready_at, body in rows.answered
+            }
+            answered = self.params(ids=ids(known), rows=to_json(known))
+            present = {one.what for one in rows.answered}
+            for what, texts in _ANSWERED.items():
+                if what in present:
+                    for text in texts:
+                        yield self.text(text), answered
+            yield self.text(statements.ANSWERED_LATE), answered
 
     def _messages(self, rows: Batch) -> Iterator[Statement]:
         if rows.children:

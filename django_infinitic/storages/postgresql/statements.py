@@ -86,12 +86,6 @@ WITH d AS (UPDATE infinitic_task SET worker = NULL, state = 0,
   RETURNING 1)
 SELECT 1 / (count(*) = %(n)s::int8)::int FROM d"""
 
-DELEGATED: Final = """
-WITH d AS (UPDATE infinitic_task SET worker = NULL, state = 2, delegated = true
-  WHERE id = ANY(%(ids)s::uuid[]) AND attempt = (%(attempts)s::jsonb ->> id::text)::int4
-  RETURNING 1)
-SELECT 1 / (count(*) = %(n)s::int8)::int FROM d"""
-
 DROP_TIMERS: Final = "DELETE FROM infinitic_timer WHERE id = ANY(%(ids)s::uuid[])"
 
 EVENTS: Final = """
@@ -210,6 +204,36 @@ UPDATE infinitic_tag SET ended = true WHERE ctid = ANY(ARRAY(
     AND t.workflow = (SELECT i.workflow FROM infinitic_instance i WHERE i.id = u.instance)
     AND NOT t.ended AND t.instance = u.instance OFFSET 0) g))"""
 
+# -- own attempts of delegated tasks: somebody may be answering them in a long transaction. The map
+# is {id: [attempt, what, ready_at, body]}.
+
+ANSWERED: Final = """
+id = ANY(ARRAY(SELECT id FROM infinitic_task WHERE id = ANY(%(ids)s::uuid[]) AND state = 1
+  AND attempt = (%(rows)s::jsonb -> id::text ->> 0)::int4
+  AND %(rows)s::jsonb -> id::text ->> 1 = '{}' ORDER BY id FOR UPDATE SKIP LOCKED))"""
+
+ANSWERED_DONE: Final = f"DELETE FROM infinitic_task WHERE {ANSWERED.format('done')}"
+
+ANSWERED_RETRIED: Final = f"""
+UPDATE infinitic_task SET worker = NULL, state = 0,
+  ready_at = (%(rows)s::jsonb -> id::text ->> 2)::int8,
+  body = decode(%(rows)s::jsonb -> id::text ->> 3, 'hex')
+WHERE {ANSWERED.format("retried")}"""
+
+DELEGATED: Final = f"""
+UPDATE infinitic_task SET worker = NULL, state = 2, delegated = true
+WHERE {ANSWERED.format("delegated")}"""
+
+ANSWERED_LATE: Final = r"""
+INSERT INTO infinitic_message (part, instance, kind, created, body)
+SELECT part | 255, instance, $REPORT, $NOW, '\x0100'::bytea || convert_to(json_build_object(
+  'late', %(rows)s::jsonb -> id::text -> 1, 'task', id, 'attempt', attempt,
+  'ready_at', %(rows)s::jsonb -> id::text -> 2, 'body', %(rows)s::jsonb -> id::text -> 3
+  )::text, 'UTF8')
+FROM infinitic_task WHERE id = ANY(%(ids)s::uuid[]) AND state = 1
+  AND attempt = (%(rows)s::jsonb -> id::text ->> 0)::int4
+ORDER BY id"""
+
 # -- cancels and timeouts of tasks: what people or executors have locked is left to the lane (A5).
 
 REPORT_BODY: Final = r"""'\x0100'::bytea || convert_to(format(
@@ -225,7 +249,7 @@ SELECT part, instance, $REPORT, $NOW, {REPORT_BODY} FROM d ORDER BY id"""
 
 DELEGATED_CANCELED: Final = f"""
 WITH d AS (DELETE FROM infinitic_task WHERE id = ANY(%(ids)s::uuid[]) AND mode = 1
-    RETURNING id, part, instance, stream, position)
+    AND state = 2 RETURNING id, part, instance, stream, position)
 INSERT INTO infinitic_message (part, instance, kind, created, body)
 SELECT part, instance, $REPORT, $NOW, {REPORT_BODY} FROM d ORDER BY id"""
 
@@ -242,7 +266,7 @@ UPDATE infinitic_task SET mode = %(mode)s::int2 WHERE id = ANY(ARRAY(SELECT id F
 LEAVE: Final = r"""
 INSERT INTO infinitic_message (part, instance, kind, created, body)
 SELECT part | 255, instance, $CANCEL, $NOW, '\x0100'::bytea || convert_to(format(
-  '{"cancel":"%%s","mode":%%s}', id, %(mode)s::int2), 'UTF8')
+  '{"task":"%%s","cancel":%%s}', id, %(mode)s::int2), 'UTF8')
 FROM infinitic_task WHERE id = ANY(%(ids)s::uuid[])
   AND CASE %(mode)s::int2 WHEN 1 THEN mode <> 1 ELSE mode = 0 AND state < 2 END
 ORDER BY id"""

@@ -19,7 +19,7 @@ class SqliteEngine(SqliteReading):
 
     def write(self, batch: WriteSet) -> None:
         """Write a batch in one transaction that starts with the fence, or raise a `StoreError`."""
-        rows = Batch.of(batch, self.parts)
+        rows = Batch.of(batch, self.parts, self.delegated)
         try:
             with self.session.transaction() as sql:
                 self.fence(sql)
@@ -30,6 +30,7 @@ class SqliteEngine(SqliteReading):
             raise
         for timer in rows.timers_gone:
             self.given_timers.pop(timer, None)
+        self.note_delegated(rows)
         self.failpoint("store.after_commit")
 
     def _write(self, sql: Sql, rows: Batch) -> None:
@@ -59,16 +60,8 @@ class SqliteEngine(SqliteReading):
                 [(one.ready_at, one.body, key(one.id), one.attempt) for one in rows.retried],
             )
             _expect(freed, len(rows.retried), "tasks")
-        if rows.delegated:
-            handed = sql.many(
-                "UPDATE infinitic_task SET worker = NULL, state = 2, delegated = true"
-                " WHERE id = %s AND attempt = %s",
-                [(key(task), attempt) for task, attempt in rows.delegated],
-            )
-            _expect(handed, len(rows.delegated), "tasks")
-            for task, _ in rows.delegated:
-                if sql.exists("infinitic_task WHERE id = %s AND mode = 1", [key(task)]):
-                    self.cancel_late(sql, task, 1)
+        for answered in rows.answered:
+            self.do_late(sql, answered)
         if rows.timers_gone:
             sql.run(
                 "DELETE FROM infinitic_timer WHERE id IN (SELECT value FROM json_each(%s))",

@@ -168,6 +168,52 @@ def test_a_cancel_does_not_wait_for_who_answers_a_task(database, answered):
     assert database.tasks(id) == {}
 
 
+@pytest.mark.parametrize("answered", [True, False])
+@pytest.mark.parametrize("what", ["done_tasks", "retried_tasks", "delegated_tasks"])
+@pytest.mark.parametrize("born", [True, False])
+def test_an_own_result_does_not_wait_for_who_answers_the_task(database, what, answered, born):
+    id = database.running()
+    task = database.task(id, doc={"s": 2, "p": 3, "a": "[]", "q": 0, "dl": 1})
+    store = database.store
+    database.write(database.turn(id, tasks=[task]), claimed={task.id} if born else set())
+    attempt = 1 if born else store.claim(None, 1)[0].attempt
+    value = (
+        fx.Retried(id=task.id, attempt=attempt, ready_at=5, doc={**task.doc, "ri": 1})
+        if what == "retried_tasks"
+        else (task.id, attempt)
+    )
+    with transaction.atomic():
+        assert store.complete_task(database.service, task.id, {"status": 1, "value": "1"})
+        started = time.monotonic()
+        database.write(database.turn(id, events=[database.event(id)], **{what: [value]}))
+        assert time.monotonic() - started < 0.5
+        transaction.set_rollback(not answered)
+    assert database.work_off_lane() == 1
+    assert len(database.docs(id, Kind.REPORT)) == answered
+    rows = database.tasks(id)
+    if answered or what == "done_tasks":
+        assert rows == {}
+    else:
+        row = rows[task.id]
+        assert (row["state"], row["worker"]) == (2 if what == "delegated_tasks" else 0, None)
+        assert row["doc"].get("ri") == (1 if what == "retried_tasks" else None)
+
+
+@pytest.mark.parametrize("answered", [True, False])
+def test_a_take_over_does_not_wait_for_who_answers_a_task(database, answered):
+    id = database.running()
+    task = database.task(id, doc={"s": 2, "p": 3, "a": "[]", "q": 0, "dl": 1})
+    database.write(database.turn(id, tasks=[task]), claimed={task.id})
+    dead, database.store = database.store, database.make()
+    database.own()
+    with transaction.atomic():
+        assert database.store.complete_task(database.service, task.id, {"status": 1, "value": "1"})
+        assert database.store.reap(dead.me) == [dead.me]
+        transaction.set_rollback(not answered)
+    assert database.work_off_lane() == 1
+    assert len(database.store.claim(None, 1)) == (not answered)
+
+
 def test_a_timeout_does_not_wait_for_a_claim(database):
     id = database.running()
     task = database.task(id)
@@ -429,10 +475,10 @@ def test_a_write_is_one_round_trip_whatever_the_batch(database):
     _, effects = every_effect(database)
     _, (statements, trips) = cost(database.store, lambda: database.write(effects))
     assert trips == 1
-    # BEGIN, fence, COMMIT. Consumed, parked, done, delegated (two), retried, timers gone, events,
+    # BEGIN, fence, COMMIT. Consumed, parked, done, retried, delegated (three), timers gone, events,
     # children, lane, posts, tasks. Three each for cancels and timeouts. Timers, outcomes, tags,
     # heads.
-    assert statements == 3 + 12 + 6 + 4
+    assert statements == 3 + 13 + 6 + 4
 
 
 def test_a_step_is_one_round_trip_and_few_statements(database):

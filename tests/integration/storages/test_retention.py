@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from django.apps import apps
+from django.contrib.auth import get_user_model
 from django.core.exceptions import ImproperlyConfigured
 
 from django_infinitic import models
@@ -108,8 +109,8 @@ def test_waits_are_noted_for_people(database):
 # -- what people see
 
 
-def test_instances_are_found_by_the_object_they_are_about(database, django_user_model):
-    user = django_user_model.objects.create(username="eve")
+def test_instances_are_found_by_the_object_they_are_about(database):
+    user = get_user_model()(pk=42, username="eve")
     label = f"auth.user:{user.pk}"
     running = database.running(tags=[label])
     ended = database.running(tags=[label])

@@ -186,19 +186,30 @@ def test_an_own_delegated_task_that_was_canceled_while_it_ran(database):
     assert reports(database, id) == [report(task, CANCELED)]
 
 
-@pytest.mark.parametrize("what", ["retried_tasks", "delegated_tasks"])
-def test_what_is_not_own_any_more_is_refused(database, what):
+def test_what_is_not_own_any_more_is_refused(database):
     id = database.running()
     task = queue(database, id)
     (claimed,) = claim(database)
-    value = (
-        fx.Retried(id=task.id, attempt=claimed.attempt + 1, ready_at=5, doc=task.doc)
-        if what == "retried_tasks"
-        else (task.id, claimed.attempt + 1)
-    )
+    retried = fx.Retried(id=task.id, attempt=claimed.attempt + 1, ready_at=5, doc=task.doc)
     with pytest.raises(NotOwner):
-        database.write(database.turn(id, **{what: [value]}))
+        database.write(database.turn(id, retried_tasks=[retried]))
     assert database.store.finish(claimed, DONE)
+
+
+@pytest.mark.parametrize("what", ["done_tasks", "retried_tasks", "delegated_tasks"])
+def test_an_own_delegated_task_that_was_answered_early(database, what):
+    id = database.running()
+    task = queue(database, id, doc={"s": 2, "p": 3, "a": "[]", "q": 0, "dl": 1})
+    (claimed,) = claim(database)
+    assert database.store.complete_task(database.service, task.id, DONE)
+    value = (
+        fx.Retried(id=task.id, attempt=claimed.attempt, ready_at=5, doc=task.doc)
+        if what == "retried_tasks"
+        else (task.id, claimed.attempt)
+    )
+    database.write(database.turn(id, events=[database.event(id)], **{what: [value]}))
+    assert database.tasks(id) == {}
+    assert reports(database, id) == [report(task, DONE)]
 
 
 def test_a_claimed_task_tells_since_when_it_runs(world, id):
