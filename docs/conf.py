@@ -1,11 +1,13 @@
 """Configuration of the documentation. Built with `make docs`; a warning is an error."""
 
 import os
+import re
 import sys
 import tomllib
 from pathlib import Path
 
 import django
+from sphinx.application import Sphinx
 
 _root = Path(__file__).parent.parent
 _project = tomllib.loads((_root / "pyproject.toml").read_text())["project"]
@@ -36,3 +38,15 @@ python_use_unqualified_type_names = True
 
 html_theme = "furo"
 html_title = f"{project} {version}"
+
+
+def _leave_out_feature_numbers(app: Sphinx, *args: object) -> None:
+    """`(F068)` names an entry of an inventory that readers do not have."""
+    lines = args[-1]
+    assert isinstance(lines, list)
+    lines[:] = [re.sub(r" ?\(F\d+(?:(?:, |-)F\d+)*\)", "", line) for line in lines]
+
+
+def setup(app: Sphinx) -> None:
+    """Called by Sphinx."""
+    app.connect("autodoc-process-docstring", _leave_out_feature_numbers)

@@ -61,20 +61,6 @@ class BookingTest(TestCase):
         self.assertIn("No flight goes to Atlantis", trip.reason)
 
 
-# docs: begin pytest
-@pytest.mark.django_db
-def test_a_crash_in_the_middle_repeats_nothing_that_was_done(
-    infinitic: WorkflowEnvironment,
-) -> None:
-    trip = Trip.objects.create(destination="Lisbon")
-    handle = client.start(TravelBooking.book, Ref(trip))
-    infinitic.run()
-    infinitic.restart()  # all that was in memory is gone
-    assert handle.result().price == Decimal(630)
-    assert [call.attempt for call in infinitic.calls(Hotels.book)] == [1]
-    # docs: end pytest
-
-
 # docs: begin fake
 class HotelsThatFail:
     """Stands for `Hotels`; its methods have the same names."""
@@ -102,6 +88,22 @@ def test_a_provider_that_does_not_answer_is_asked_again(infinitic: WorkflowEnvir
     assert "H-1" in handle.result().numbers
     assert [call.attempt for call in infinitic.calls(Hotels.book)] == [1, 2, 3]
     # docs: end fake
+
+
+# docs: begin crash
+@pytest.mark.django_db
+def test_a_crash_in_the_middle_repeats_nothing_that_was_done(
+    infinitic: WorkflowEnvironment,
+) -> None:
+    trip = Trip.objects.create(destination="Lisbon")
+    infinitic.replace(Hotels, HotelsThatFail(failures=1))
+    handle = client.start(TravelBooking.book, Ref(trip))
+    infinitic.run()  # car and flight are booked, the hotel is to be tried again
+    infinitic.restart()  # all that was in memory is gone
+    infinitic.advance(timedelta(minutes=1))
+    assert handle.result().price == Decimal(460)
+    assert len(infinitic.calls(CarRental.book)) == 1
+    # docs: end crash
 
 
 # docs: begin stall
