@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import sys
+from collections.abc import Callable
 
 
 def engine(supervisor: str, options: str, successor: str) -> int:
@@ -64,7 +65,8 @@ def _spare_the_collector() -> None:
 def main() -> None:
     """Run the role that the first argument names."""
     role, *rest = sys.argv[1:]
-    code = {"engine": engine, "child": child}[role](*rest)
+    roles: dict[str, Callable[..., int]] = {"engine": engine, "child": child}
+    code = roles[role](*rest)
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
     # Threads of tasks that count as over must not keep the process.

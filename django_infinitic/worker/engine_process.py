@@ -71,8 +71,12 @@ class EngineProcess:
         control: Control | None = None,
         successor: bool = False,
         first_child: Child | None = None,
+        changed: Callable[[], str | None] = lambda: None,
     ) -> None:
         self.options = options
+        self.reloading = False
+        """Whether it ends because the code has changed."""
+        self._changed = changed
         self._first_child = first_child
         self.store = store
         self._sqlite = sqlite
@@ -280,6 +284,10 @@ class EngineProcess:
     def _duties(self) -> None:
         """Take parts, let go of those that a poorer worker wants."""
         self._duties_at = time.monotonic() + DUTIES
+        if not self._draining and (file := self._changed()) is not None:
+            logger.info("%s changed, reloading.", file)
+            self.reloading = True
+            self.drain()
         if not self._workflows or self._draining:
             return
         wanted = self.store.wanted(self.store.me)
@@ -405,6 +413,9 @@ class EngineProcess:
 
     def _drain(self) -> None:
         self._executors.closed = True
+        if self.reloading and time.monotonic() - self._draining > HOLD:
+            self.ended = True
+            return
         if self._executors.busy or self._engine.unsent:
             if self._own_parts and time.monotonic() - self._draining > HOLD:
                 self._to_release.update(self._own_parts)
@@ -428,7 +439,7 @@ class EngineProcess:
 
     def _close_store(self) -> None:
         with contextlib.suppress(Exception):
-            self.store.close()  # type: ignore[attr-defined]
+            self.store.close()
         close_old_connections()
 
     # -- waiting -----------------------------------------------------------------------------

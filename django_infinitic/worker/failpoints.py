@@ -6,6 +6,7 @@ import os
 import signal
 import time
 from collections.abc import Callable
+from functools import partial
 
 NAMES = (
     "engine.after_read",
@@ -67,7 +68,7 @@ def from_environment(value: str) -> None:
         actions: dict[str, Callable[[], None]] = {
             "kill9": _kill,
             "raise": _fail,
-            "hang": lambda seconds=seconds: time.sleep(float(seconds or 1)),
+            "hang": partial(time.sleep, float(seconds or 1)),
         }
         set_failpoint(name, _at(int(count or 1), actions[kind]))
 

@@ -38,7 +38,7 @@ def problems() -> list[str]:
     try:
         now = found.now()
     finally:
-        found.close()  # type: ignore[attr-defined]
+        found.close()
     served = Served(_living(now))
     since = now - PATIENCE
     return [

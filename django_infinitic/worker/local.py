@@ -15,7 +15,7 @@ from django_infinitic.conf import settings
 from django_infinitic.exceptions import RegistryError
 from django_infinitic.registry import TaskSpec, registry
 from django_infinitic.storages.base import ClaimedTask, Storage
-from django_infinitic.worker import execution
+from django_infinitic.worker import execution, notices
 from django_infinitic.worker.execution import Verdict
 from django_infinitic.worker.failpoints import failpoint
 
@@ -138,11 +138,15 @@ class LocalExecutor:
         """Tell the store what became of an attempt; False when it was not ours any more."""
         failpoint("executor.before_report")
         if verdict.kind == "finish":
-            return self.store.finish(task, verdict.doc)
-        if verdict.kind == "delegate":
-            return self.store.delegate(task)
-        ready_at = self.store.now() + round(verdict.delay * MICROS)
-        return self.store.retry(task, ready_at, verdict.doc)
+            told = self.store.finish(task, verdict.doc)
+        elif verdict.kind == "delegate":
+            told = self.store.delegate(task)
+        else:
+            ready_at = self.store.now() + round(verdict.delay * MICROS)
+            told = self.store.retry(task, ready_at, verdict.doc)
+        if told:
+            notices.tell_failure(task, verdict)
+        return told
 
 
 def _spec(task: ClaimedTask) -> TaskSpec | None:

@@ -35,9 +35,10 @@ class WorkerOptions:
     def from_json(cls, text: str) -> WorkerOptions:
         """The reverse of `to_json`."""
         values: dict[str, Any] = json.loads(text)
-        return cls(
-            **{key: tuple(one) if isinstance(one, list) else one for key, one in values.items()}
-        )
+        for key, value in values.items():
+            if isinstance(value, list):
+                values[key] = tuple(value)
+        return cls(**values)
 
     @property
     def engine(self) -> bool:

@@ -38,4 +38,4 @@ class CodeWatch:
 
 
 def _files() -> Iterable[Path]:
-    return iter_all_python_module_files()  # type: ignore[no-any-return]
+    return iter_all_python_module_files()

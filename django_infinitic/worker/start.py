@@ -12,6 +12,7 @@ from django.db import connections
 
 import django_infinitic.storages as storages
 from django_infinitic.conf import settings
+from django_infinitic.fibres.names import set_worker_name
 from django_infinitic.signals import worker_started
 from django_infinitic.storages.base import Storage
 from django_infinitic.worker.control import Control
@@ -46,10 +47,14 @@ def run_engine(
     control: Control | None = None,
     successor: bool = False,
     first_child: Child | None = None,
+    changed: Callable[[], str | None] = lambda: None,
     signals: tuple[str, ...] = ("SIGTERM",),
     interrupted: Callable[[Callable[[], None]], None] = lambda drain: drain(),
-) -> None:
-    """Run an engine process until it has drained; `interrupted` is called by these signals."""
+) -> bool:
+    """Run an engine process until it has drained; `interrupted` is called by these signals.
+
+    Whether it has ended because `changed` named a file of the code.
+    """
     process = EngineProcess(
         options,
         store(),
@@ -57,10 +62,13 @@ def run_engine(
         control=control,
         successor=successor,
         first_child=first_child,
+        changed=changed,
     )
+    set_worker_name(options.name)
     with draining_on_signals(lambda: interrupted(process.drain), *signals):
         worker_started.send_robust(sender=EngineProcess, worker=options.name)
         process.run()
+    return process.reloading
 
 
 @contextlib.contextmanager

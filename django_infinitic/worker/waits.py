@@ -74,7 +74,7 @@ class WaitNotes:
         """Write some notes; whether there were any."""
         notes = [NotedWait(instance=one, kind=None) for one in self._clear[:PAGE]]
         since = time.monotonic() - PATIENCE
-        found = []
+        found: list[str] = []
         for instance, at in self._stepped.items():
             if at > since or len(found) >= PAGE:
                 break

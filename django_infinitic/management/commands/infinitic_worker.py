@@ -87,7 +87,7 @@ class Command(BaseCommand):
         if reload is None:
             reload = django_settings.DEBUG and not options.drain
         if options.all_in_one:
-            code = self._all_in_one(options)
+            code = self._all_in_one(options, reload)
         else:
             code = self._supervise(options, reload)
         if code:
@@ -117,7 +117,7 @@ class Command(BaseCommand):
                 f"python manage.py migrate{option}"
             )
 
-    def _all_in_one(self, options: WorkerOptions) -> int:
+    def _all_in_one(self, options: WorkerOptions, reload: bool) -> int:
         calls = 0
 
         def interrupted(process_drain: Any) -> None:
@@ -127,7 +127,17 @@ class Command(BaseCommand):
                 os._exit(1)
             process_drain()
 
-        run_engine(options, signals=("SIGTERM", "SIGINT"), interrupted=interrupted)
+        watch = CodeWatch() if reload else None
+        changed = run_engine(
+            options,
+            changed=watch.changed if watch else lambda: None,
+            signals=("SIGTERM", "SIGINT"),
+            interrupted=interrupted,
+        )
+        if changed:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
         return 0
 
     def _supervise(self, options: WorkerOptions, reload: bool) -> int:
@@ -136,7 +146,7 @@ class Command(BaseCommand):
             try:
                 found.reap(worker)
             finally:
-                found.close()  # type: ignore[attr-defined]
+                found.close()
 
         watch = CodeWatch() if reload else None
         supervisor = Supervisor(

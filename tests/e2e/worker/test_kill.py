@@ -108,3 +108,16 @@ def test_code_that_swallows_everything_is_blocked(lab: Any) -> None:
     ids = lab.driver.start_many("Chain.run", [[f"c{one}", 3] for one in range(5)])
     eventually(lambda: lab.driver.instance(stubborn)["status"] == "BLOCKED", 40)
     assert lab.driver.results(ids) == [3] * 5
+
+
+@pytest.mark.postgresql
+def test_lost_connections(lab: Any) -> None:
+    """Whatever became of the transaction that was under way, nothing is lost or done twice."""
+    worker = lab.worker()
+    ids = load(lab)
+    for _ in range(8):
+        before = len(lab.notes("plus"))
+        eventually(lambda: len(lab.notes("plus")) > before + 5)  # noqa: B023
+        lab.driver.cut()
+    check(lab, ids)
+    assert worker.stop() == 0

@@ -153,6 +153,22 @@ def test_a_worker_leaves_what_it_does_not_serve(lab: Any) -> None:
     assert lab.driver.result(single) == 2
 
 
+def test_a_worker_leaves_versions_that_it_lacks(lab: Any) -> None:
+    new = lab.driver.start("Versioned.run", "new")
+    second = lab.worker("--workflows", "lab.Versioned", LAB_VERSION="2")
+    eventually(lambda: lab.driver.instance(new)["waiting"])
+    assert second.stop() == 0
+    lab.driver.send(new, "hello", "Versioned")
+    lab.worker("--workflows", "lab.Versioned", LAB_VERSION="1")
+    old = lab.driver.start("Versioned.run", "old")
+    lab.driver.send(old, "hi", "Versioned")
+    assert lab.driver.result(old) == "hi 1 1"
+    assert lab.driver.status(new) == "ONGOING"
+    assert lab.driver.instance(new)["status"] == "RUNNING", "it is not blocked: it waits"
+    lab.worker("--workflows", "lab.Versioned", LAB_VERSION="2")
+    eventually(lambda: lab.driver.instance(new)["status"] == "COMPLETED")
+
+
 def test_two_workers_share_the_work(lab: Any) -> None:
     workers = [lab.worker(), lab.worker("--processes", "2")]
     eventually(lambda: len(lab.driver.alive()) == 3)

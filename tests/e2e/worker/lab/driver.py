@@ -129,8 +129,17 @@ def tasks() -> list[dict[str, Any]]:
     return list(Task.objects.values("name", "state", "attempt", "worker"))
 
 
-def send(id: str, text: str) -> None:
-    client.get_workflow_by_id(workflows.Single, id).go.send(text)
+def send(id: str, text: str, name: str = "Single") -> None:
+    client.get_workflow_by_id(getattr(workflows, name), id).go.send(text)
+
+
+def cut() -> None:
+    """Cut all other connections to this database."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
 
 
 for line in sys.stdin:

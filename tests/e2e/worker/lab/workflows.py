@@ -78,6 +78,18 @@ class Single(Workflow):
         return self.go.receive().result()
 
 
+@workflow(version=int(os.environ.get("LAB_VERSION", "1")))
+class Versioned(Workflow):
+    """Its version is that of the process."""
+
+    steps = new_service(Steps)
+    go = Channel(str)
+
+    def run(self, key: str) -> str:
+        number = self.steps.plus(key, 0)
+        return f"{self.go.receive().result()} {number} {self.context.version}"
+
+
 @workflow
 class Parent(Workflow):
     """Children with and without a custom id."""
