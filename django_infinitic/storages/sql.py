@@ -77,6 +77,9 @@ class SqlStorage(Storage):
     def be_patient(self, sql: Sql, seconds: float) -> None:
         """Let this transaction wait for locks that long."""
 
+    def take_time(self, sql: Sql, seconds: float) -> None:
+        """Let statements of this transaction run that long."""
+
     def clock_sql(self) -> str:
         """The time as an expression."""
         raise NotImplementedError

@@ -13,6 +13,9 @@ from django_infinitic.storages.documents import tag_rows
 from django_infinitic.storages.session import Sql
 from django_infinitic.storages.sql import SECOND, SqlStorage, marks
 
+PRUNE_SECONDS: Final = 60.0
+"""A history may have many rows; one that could never be deleted would hold up all others."""
+
 DEAD_WORKERS_KEPT: Final = 24 * 3600 * SECOND
 
 
@@ -100,6 +103,7 @@ class SqlUpkeep(SqlStorage):
         What somebody has locked (a row of his own, a custom id) is left to the next call.
         """
         with self.session.transaction() as sql:
+            self.take_time(sql, PRUNE_SECONDS)
             old = sql.rows(
                 "SELECT id, workflow, custom_id, tags, part FROM infinitic_instance"
                 " WHERE closed_at IS NOT NULL AND closed_at < %s"

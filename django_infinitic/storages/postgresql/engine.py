@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import time as machine_time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from django.db import connections
@@ -54,10 +55,22 @@ _ANSWERED = {
 }
 
 
+@dataclass(slots=True)
+class Claims:
+    """What is known from claims of these services: from where to look, and when all was seen."""
+
+    asked: tuple[str, ...] | None
+    since: float
+    floor: int = 0
+    idle: bool = False
+
+
 class PostgresqlEngine(PostgresqlActs):
     """`EngineStore`, `claim` and `finish`."""
 
-    _claim_floor: tuple[object, int, float] = (None, 0, 0.0)
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._claims = Claims(asked=None, since=0.0)
 
     # -- writing ----------------------------------------------------------------------------
 
@@ -226,33 +239,37 @@ class PostgresqlEngine(PostgresqlActs):
     def claim(self, services: Sequence[str] | None, limit: int) -> list[ClaimedTask]:
         """Take ready tasks of these services (None: all); attempt rises by one.
 
-        One round trip. What was ready long before a claim that found all is not looked at again
-        for a minute, as in an index it lies behind the rows of tasks that have ended (B2).
+        One round trip; after one that found nothing, the next asks first, as a claim is a commit
+        even without a row. What was ready long before a claim that found all is not looked at again
+        for a minute, as in the index it lies behind the rows of tasks that have ended (B2).
         """
         if limit < 1 or (services is not None and not services):
             return []
         asked = None if services is None else tuple(sorted(services))
-        known, floor, since = self._claim_floor
         now = machine_time.monotonic()
-        if known != asked or now - since > SWEEP:
-            floor, since = 0, now
+        if self._claims.asked != asked or now - self._claims.since > SWEEP:
+            self._claims = Claims(asked=asked, since=now)
+        claims = self._claims
         names = statements.SERVICES if asked is None else "SELECT unnest(%(services)b::text[])"
+        values = self.params(
+            services=list(asked or ()), floor=claims.floor, limit=limit, me=self.me or None
+        )
+
+        def statement(text: str) -> Statement:
+            return self.text(text.replace("$SERVICES", names)), values
+
+        if claims.idle and not self.session.read([statement(statements.READY)])[0]:
+            return []
         *_, rows, clock = self.session.write(
             [
                 *self._fences(),
-                self.statement(
-                    statements.CLAIM.replace("$SERVICES", names),
-                    services=list(asked or ()),
-                    floor=floor,
-                    limit=limit,
-                    me=self.me or None,
-                ),
+                statement(statements.CLAIM),
                 self.statement("SELECT $STATEMENT"),
             ]
         )
+        claims.idle = not rows
         if len(rows) < limit and self.clock is None:
-            floor = clock[0][0] - LAG
-        self._claim_floor = (asked, floor, since)
+            claims.floor = clock[0][0] - LAG
         return [self.claimed(row) for row in rows]
 
     def finish(self, task: ClaimedTask, doc: Doc) -> bool:

@@ -48,6 +48,7 @@ class PostgresqlReading(SqlLane, SqlTasks, SqlOwnership, SqlUpkeep):
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self._floors = Floors()
+        self._lane_floors = Floors()
         self._given: dict[int, int] = {}
         self.given_timers: dict[str, int] = {}
         given = self.clock is not None
@@ -104,6 +105,11 @@ class PostgresqlReading(SqlLane, SqlTasks, SqlOwnership, SqlUpkeep):
         """Let this transaction wait for locks that long."""
         if self.session.private:
             sql.run(f"SET LOCAL lock_timeout = {int(seconds * 1000)}")
+
+    def take_time(self, sql: Sql, seconds: float) -> None:
+        """Let statements of this transaction run that long."""
+        if self.session.private:
+            sql.run(f"SET LOCAL statement_timeout = {int(seconds * 1000)}")
 
     # -- reading ----------------------------------------------------------------------------
 
@@ -164,6 +170,7 @@ class PostgresqlReading(SqlLane, SqlTasks, SqlOwnership, SqlUpkeep):
     def forget(self, parts: Sequence[int] | None = None) -> None:
         """What was read of these parts (None: all) and not yet consumed is no longer in memory."""
         self._floors.forget(parts)
+        self._lane_floors.forget(parts)
         if parts is None:
             self._given.clear()
             self.given_timers.clear()
@@ -176,20 +183,21 @@ class PostgresqlReading(SqlLane, SqlTasks, SqlOwnership, SqlUpkeep):
 
     def lane_messages(self, lanes: Sequence[int]) -> list[LaneMessage]:
         """The first messages of these lanes, in order."""
+        floors = self._lane_floors
+        floors.begin()
         clock, rows = self.session.read(
             [
                 self.statement(statements.READ_CLOCK),
                 self.statement(
                     statements.READ_LANE,
                     parts=numbers(lanes),
-                    floors=numbers([self._floors.of(lane) for lane in lanes]),
+                    floors=numbers([floors.of(lane) for lane in lanes]),
                     limit=PAGE,
                 ),
             ]
         )
-        if not rows:
-            # Only then: what is left for later lies above the floor of its first reading.
-            self._floors.read(clock[0][1], clock[0][2], lanes, False)
+        # What is there may be left for later, so only an empty lane is read from a higher floor.
+        floors.read(clock[0][1], clock[0][2], () if rows else lanes, not rows)
         return [
             LaneMessage(row=id, instance=instance, kind=kind, doc=unpack(body))
             for id, instance, kind, body in rows

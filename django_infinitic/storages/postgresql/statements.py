@@ -294,6 +294,12 @@ WITH c AS MATERIALIZED (SELECT t.id, t.ready_at FROM ($SERVICES) s(service)
 SELECT d.id::text, d.instance::text, d.workflow, d.service, d.name, d.attempt, d.body
 FROM d JOIN c USING (id) ORDER BY c.ready_at, c.id"""
 
+READY: Final = """
+SELECT 1 FROM ($SERVICES) s(service) CROSS JOIN LATERAL (SELECT 1 FROM infinitic_task
+  WHERE service = s.service AND state = 0 AND priority = 0
+  AND ready_at BETWEEN %(floor)s::int8 AND $STATEMENT LIMIT 1) t LIMIT 1"""
+"""Whether there is something to claim."""
+
 FINISH: Final = """
 WITH d AS (DELETE FROM infinitic_task WHERE id = %(id)s::uuid AND attempt = %(attempt)s::int4
     AND state = 1 RETURNING part, instance),

@@ -513,6 +513,11 @@ def test_what_else_is_one_round_trip(database):
     (one, two), costs = cost(store, lambda: store.claim([database.service], 2))
     assert costs == (5, 1)
     assert cost(store, lambda: store.finish(one, {"status": 1, "value": "1"}))[1][1] == 1
+    assert cost(store, lambda: store.claim([database.service], 2)) == ([], (5, 1))
+    assert cost(store, lambda: store.claim([database.service], 2)) == ([], (1, 1))
+    database.write(database.turn(id, tasks=[database.task(id)]))
+    (found,), costs = cost(store, lambda: store.claim([database.service], 2))
+    assert (found.instance, costs) == (id, (6, 2))
     with transaction.atomic():
         assert cost(store, lambda: store.finish(two, {"status": 1, "value": "1"}))[1] == (1, 1)
     assert cost(store, lambda: database.start(tags=["a", "b"]))[1] == (1, 1)
@@ -545,7 +550,9 @@ def test_no_statement_of_the_engine_reads_a_table(database):
     database.read()
     store.load([id])
     store.claim(None, 1)
-    store.claim(["a", "b"], 1)
+    for services in (None, ["a", "b"]):
+        for _ in range(3):
+            store.claim(services, 10)
     store.start_from_lane(LANES)
     plans = generic_plans(store)
     assert len(plans) > 25
