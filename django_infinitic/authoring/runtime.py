@@ -71,6 +71,11 @@ def current() -> MethodRun | None:
     return None if _local.inline else _local.run
 
 
+def present() -> MethodRun | None:
+    """The method run whose code runs now, inside `inline` too."""
+    return _local.run
+
+
 def require(what: str, *, inline: bool = False) -> MethodRun:
     """The present method run, or a `UsageError` that says where `what` may be used."""
     if _local.run is not None and _local.inline:

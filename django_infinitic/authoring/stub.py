@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from django_infinitic.authoring import runtime
@@ -221,7 +222,7 @@ def describe(thing: object) -> str:
     """How an error names what it got: `CarRental().book`, `CarRental.book` or a class name."""
     owner = getattr(thing, "__self__", None)
     name = getattr(thing, "__name__", None)
-    if owner is not None and name:
+    if owner is not None and not isinstance(owner, ModuleType) and name:
         return f"{type(owner).__name__}().{name}"
     if name:
         return str(getattr(thing, "__qualname__", name))
@@ -236,7 +237,7 @@ def stub_method_of(method: object, what: str = "dispatch()") -> StubMethod:
     if isinstance(spec, TaskSpec) and spec.owner is None:
         return function_task(spec)
     owner = getattr(method, "__self__", None)
-    if owner is not None:
+    if owner is not None and not isinstance(owner, ModuleType):  # that of a built-in function
         own = registry.hooks.own_method
         found = own(owner, method) if own is not None else None
         if found is not None:

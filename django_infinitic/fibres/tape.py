@@ -113,6 +113,13 @@ class Tape:
         self._begin_records()
 
     def _alive(self, what: str = "A command") -> None:
+        here = runtime.present()
+        if here is not self:
+            where = "outside the fibre of its method (in a thread, or after its end?)"
+            raise UsageError(
+                f"{what} was used {where if here is None else 'in another method run'}. A deferred "
+                "belongs to the method that made it."
+            )
         if self._dropped:
             self._dropped += 1
             if self._dropped > 100 and self._fibre is not None:
