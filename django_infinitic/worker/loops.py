@@ -13,6 +13,7 @@ from django.db import Error as DatabaseError
 from django_infinitic.storages.base import NotOwner, Storage, StoreError
 from django_infinitic.worker.engine import Progress
 from django_infinitic.worker.failpoints import failpoint
+from django_infinitic.worker.neighbours import has_vanished
 
 logger = logging.getLogger("django_infinitic.worker")
 AWAY: Final = (DatabaseError, StoreError)
@@ -136,7 +137,10 @@ class Heartbeat:
 
 
 class Housekeeping:
-    """Marks workers dead whose lease has run out, and deletes what retention no longer keeps."""
+    """Marks workers dead whose lease has run out or, on this host, whose process has vanished.
+
+    It also deletes what retention no longer keeps.
+    """
 
     REAP: Final = 2.0
     PRUNE: Final = 60.0
@@ -153,8 +157,11 @@ class Housekeeping:
     def run_once(self) -> Progress:
         """Reap; now and then, prune a little."""
         dead = self._store.reap()
+        for worker in self._store.workers_alive():
+            if has_vanished(worker["info"].get("process")):
+                dead += self._store.reap(worker["id"])
         if dead:
-            logger.warning("Workers whose lease has run out were marked dead: %d.", len(dead))
+            logger.warning("Workers that are no more were marked dead: %d.", len(dead))
             self._reaped(len(dead))
         if self._retention is not None and time.monotonic() >= self._prune_at:
             pruned = self._store.prune(self._store.now() - self._retention, self.PAGE)

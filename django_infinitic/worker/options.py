@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 from django_infinitic.registry import registry
+from django_infinitic.worker.neighbours import own_process
 
 ROLES: Final = ("engine", "executor", "gateway")
 
@@ -77,6 +78,7 @@ class WorkerOptions:
             },
             "services": self.served_services(),
             "slots": self.concurrency if self.executor else 0,
+            "process": own_process(),
         }
 
 
