@@ -38,7 +38,7 @@ def _ended() -> int:
 
 
 def throughput(name: str, method: str, goal: float, *, workflows: int, steps: int) -> Line:
-    """Many workflows at a time on one worker: steps per second from the first commit to the last."""
+    """Many workflows at a time on one worker: steps per second, start to end."""
     stub = client.new_workflow(_workflows())
     with processes.worker() as worker:
         client.dispatch(getattr(stub, method), 1).result(timeout=30)
