@@ -82,7 +82,6 @@ class Executors:
         """Whether the instance of a task is this engine's."""
         self.closed = False
         """Nothing new is begun: the worker is draining."""
-        self.results_ready = False
         self._spawn = spawn
         self._services = frozenset(services)
         self._worker_name = worker_name
@@ -126,13 +125,11 @@ class Executors:
     def results(self) -> Sequence[Report]:
         """What has ended since the last call, of instances that are still the engine's."""
         found, self._done = self._done, []
-        self.results_ready = False
         return found
 
     def give_back(self, results: Iterable[Report]) -> None:
         """The engine could not use these after all: they come again."""
         self._done[:0] = results
-        self.results_ready = bool(self._done)
 
     def spill(self, results: Iterable[Report]) -> None:
         """Report these through the store."""
@@ -147,7 +144,6 @@ class Executors:
         self.moved()
         self._foreign += self._done
         self._done = []
-        self.results_ready = False
 
     # -- for the worker ----------------------------------------------------------------------
 
@@ -205,7 +201,6 @@ class Executors:
             self._current = self._new_line(self.slots.size)
         self._fill_cells()
         self._count_overdue()
-        self.results_ready = bool(self._done)
         return bool(self._done or self._foreign)
 
     def wants_write(self) -> None:

@@ -43,7 +43,7 @@ logger = logging.getLogger("django_infinitic.engine")
 Doc = dict[str, Any]
 Results = list[tuple[ClaimedTask, Verdict]]
 READ_PAUSE = 0.005
-"""Seconds without a read while the child's results alone keep the engine busy (B7)."""
+"""Seconds without a read after one: results of the child need none (B7)."""
 SINGLE_FILE = 20
 """Batches of one instance each that prove the parts of a dead worker (A2)."""
 REPAIRS = (Kind.RETRY, Kind.CANCEL)
@@ -75,10 +75,6 @@ class Colocated(Protocol):
 
     def lost(self) -> None:
         """The engine owns nothing any more: reports go through the store from now on."""
-
-    @property
-    def results_ready(self) -> bool:
-        """Whether `results` would give any."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +123,7 @@ class Engine:
         self._condemned: dict[str, int] = {}
         self._segment_of: tuple[str, int] = ("", 0)
         self._blocked: set[str] = set()
+        self._suspected = False
         self._read_at = 0.0
         self._last: Inputs = Inputs(now=0)
 
@@ -148,7 +145,8 @@ class Engine:
         for instance in self._checkpoints:
             work.setdefault(instance, [])
         if not work:
-            self.single_file = 0
+            if self._suspected:
+                self._suspect(None)
             return Progress(False, inputs.next_due)
         if self.single_file:
             self._single_out(work, results)
@@ -184,14 +182,16 @@ class Engine:
         self._read_at = 0.0
 
     def _read(self) -> Inputs:
-        """One read; none for a moment while the child's results keep the engine busy."""
+        """One read; none for a moment after the last one, unless there was a hint."""
         if self._colocated is None:
             return self.store.read(self.parts, self._limit)
         now = time.monotonic()
         passed = now - self._read_at
-        if passed < READ_PAUSE and (self._colocated.results_ready or self._checkpoints):
+        if passed < READ_PAUSE:
             last = self._last
-            return Inputs(now=last.now + round(passed * 1_000_000), next_due=last.next_due)
+            present = last.now + round(passed * 1_000_000)
+            if last.next_due is None or last.next_due > present:
+                return Inputs(now=present, next_due=last.next_due)
         self._last = self.store.read(self.parts, self._limit)
         self._read_at = now if self._last.complete else 0.0
         return self._last
@@ -229,6 +229,7 @@ class Engine:
                 self._suspect(None)
 
     def _suspect(self, instance: str | None) -> None:
+        self._suspected = instance is not None
         suspect = getattr(self.store, "suspect", None)
         if suspect is not None:
             suspect(self.store.me, instance)  # type: ignore[attr-defined]

@@ -8,6 +8,7 @@ Key = tuple[str, str]
 PATIENCE: Final = 0.05
 """Seconds that a task may expect to wait in the child's own queue (engine-notes §3)."""
 WEIGHT: Final = 0.1
+TINY: Final = 0.0001
 MOST: Final = 2_000
 
 
@@ -72,7 +73,13 @@ class Slots:
             del self._counts[key]
         if seconds is not None:
             mean = self._means.get(key)
-            self._means[key] = seconds if mean is None else mean + WEIGHT * (seconds - mean)
+            if mean is None:
+                self._means[key] = seconds
+            else:
+                # A thread that had to wait for the processor says little about its task; one that
+                # is slow again and again raises the mean all the same.
+                seconds = min(seconds, 2 * mean + TINY)
+                self._means[key] = mean + WEIGHT * (seconds - mean)
 
     def room(self) -> int:
         """How many tasks of any kind may be claimed now."""
