@@ -211,8 +211,14 @@ class SqlLane(SqlClients):
             "SELECT i.id, i.part FROM infinitic_tag g"
             " JOIN infinitic_instance i ON i.id = g.instance WHERE"
             " g.tag = %s AND g.workflow = %s AND NOT g.ended AND i.closed_at IS NULL"
-            " AND i.id > %s ORDER BY i.id LIMIT %s",
-            [fan["tag"], fan["workflow"], self.key(fan["after"] or NOBODY), self.tag_limit],
+            " AND i.id > %s AND i.id <> %s ORDER BY i.id LIMIT %s",
+            [
+                fan["tag"],
+                fan["workflow"],
+                self.key(fan["after"] or NOBODY),
+                self.key(fan.get("sender") or NOBODY),
+                self.tag_limit,
+            ],
         )
         for id, part in rows:
             self.insert_message(sql, part, self.id(id), kind, body)

@@ -12,6 +12,7 @@ from django.db import connections
 
 from django_infinitic.storages.base import ClaimedTask, Doc, NotOwner, WriteSet
 from django_infinitic.storages.batch import Batch
+from django_infinitic.storages.clients import NOBODY
 from django_infinitic.storages.documents import pack, to_json
 from django_infinitic.storages.postgresql import statements
 from django_infinitic.storages.postgresql.acts import PostgresqlActs
@@ -215,6 +216,8 @@ class PostgresqlEngine(PostgresqlActs):
                 bodies=[one.body for one in rows.posts],
                 senders=ids([one.sender for one in rows.posts]),
                 unknown=[one.unknown or b"" for one in rows.posts],
+                tag_limit=self.tag_limit,
+                nobody=NOBODY,
             )
 
     def _new_tasks(self, rows: Batch) -> Iterator[Statement]:

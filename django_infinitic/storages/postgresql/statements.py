@@ -116,7 +116,7 @@ SELECT u.part, u.id, 0, $NOW, u.body FROM unnest(%(parts)s::int8[], %(ids)s::uui
 
 # By id (0) or custom id (1) to one that runs, unless its start may still be in the lane: then the
 # message goes there too, to be passed on; else what is `unknown` goes to the sender. By tag (2) to
-# all but the sender.
+# all but the sender; when they are many, the lane does it.
 POSTS: Final = r"""
 WITH u AS MATERIALIZED (SELECT * FROM unnest(%(to)s::int2[], %(workflows)b::text[],
     %(targets)s::uuid[], %(values)b::text[], %(lanes)s::int8[], %(kinds)s::int2[],
@@ -133,7 +133,15 @@ WITH u AS MATERIALIZED (SELECT * FROM unnest(%(to)s::int2[], %(workflows)b::text
         AND m.part = u.lane AND NOT m.parked
       UNION ALL SELECT m.part FROM infinitic_message m WHERE u.kind_of = 0 AND a.id IS NULL
         AND m.instance = u.target LIMIT 1) w ON true
-    WHERE u.kind_of < 2)
+    WHERE u.kind_of < 2),
+  tagged AS MATERIALIZED (SELECT u.n, u.kind, u.body, g.instance,
+      count(*) OVER (PARTITION BY u.n) > %(tag_limit)s::int8 AS many FROM u
+    CROSS JOIN LATERAL (SELECT g.instance FROM infinitic_tag g WHERE g.tag = u.value
+        AND g.workflow = u.workflow AND NOT g.ended AND g.instance <> u.sender
+      UNION ALL SELECT c.instance FROM infinitic_custom_id c WHERE u.value LIKE 'customId:%%'
+        AND c.custom_id = substr(u.value, 10) AND c.workflow = u.workflow
+        AND c.instance <> u.sender LIMIT %(tag_limit)s::int8 + 1) g
+    WHERE u.kind_of = 2)
 INSERT INTO infinitic_message (part, instance, kind, created, body)
 SELECT r.part, r.id, r.kind, $NOW, r.body FROM (
   SELECT n, part, hit, kind, body FROM one WHERE waits IS NULL AND hit IS NOT NULL
@@ -146,15 +154,14 @@ SELECT r.part, r.id, r.kind, $NOW, r.body FROM (
     CROSS JOIN LATERAL (SELECT part FROM infinitic_instance WHERE id = o.sender
       AND closed_at IS NULL OFFSET 0) s
     WHERE o.waits IS NULL AND o.hit IS NULL AND o.unknown <> ''
-  UNION ALL SELECT u.n, i.part, i.id, u.kind, u.body FROM u
-    CROSS JOIN LATERAL (SELECT g.instance FROM infinitic_tag g WHERE g.tag = u.value
-        AND g.workflow = u.workflow AND NOT g.ended AND g.instance <> u.sender
-      UNION ALL SELECT c.instance FROM infinitic_custom_id c WHERE u.value LIKE 'customId:%%'
-        AND c.custom_id = substr(u.value, 10) AND c.workflow = u.workflow
-        AND c.instance <> u.sender OFFSET 0) g
-    CROSS JOIN LATERAL (SELECT part, id FROM infinitic_instance WHERE id = g.instance
+  UNION ALL SELECT t.n, i.part, i.id, t.kind, t.body FROM tagged t
+    CROSS JOIN LATERAL (SELECT part, id FROM infinitic_instance WHERE id = t.instance
       AND closed_at IS NULL OFFSET 0) i
-    WHERE u.kind_of = 2
+    WHERE NOT t.many
+  UNION ALL SELECT u.n, u.lane, %(nobody)s::uuid, u.kind, '\x0100'::bytea || convert_to(
+      json_build_object('fan', json_build_object('tag', value, 'workflow', workflow, 'after', '',
+        'sender', sender), 'body', encode(body, 'hex'))::text, 'UTF8')
+    FROM u WHERE u.n IN (SELECT n FROM tagged WHERE many)
   ) r(n, part, id, kind, body)
 ORDER BY r.n, r.id"""
 

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from django_infinitic.machine.messages import Kind
 from django_infinitic.storages.base import ClaimedTask, NotOwner, WriteSet
 from django_infinitic.storages.batch import BY_TAG, Batch, PostRecord
-from django_infinitic.storages.documents import CUSTOM_ID_TAG, as_key, tag_rows
+from django_infinitic.storages.clients import NOBODY
+from django_infinitic.storages.documents import CUSTOM_ID_TAG, as_key, pack, tag_rows
 from django_infinitic.storages.lane import routed
 from django_infinitic.storages.session import Sql
 from django_infinitic.storages.sqlite.reading import SqliteReading
@@ -178,6 +179,16 @@ class SqliteEngine(SqliteReading):
             condition, params = self.target(
                 post.workflow or "", "custom", post.value.removeprefix(CUSTOM_ID_TAG)
             )
+        elif self._are_many(sql, post):
+            fan = {
+                "tag": post.value,
+                "workflow": post.workflow,
+                "after": "",
+                "sender": post.sender,
+            }
+            body = pack({"fan": fan, "body": post.body.hex()})
+            self.insert_message(sql, post.lane, NOBODY, post.kind, body)
+            return
         else:
             condition = (
                 "i.closed_at IS NULL AND i.id IN (SELECT g.instance FROM infinitic_tag g"
@@ -190,6 +201,14 @@ class SqliteEngine(SqliteReading):
             f" WHERE {condition} AND i.id <> %s ORDER BY i.id",
             [post.kind, post.body, *params, as_key(post.sender)],
         )
+
+    def _are_many(self, sql: Sql, post: PostRecord) -> bool:
+        found = sql.row(
+            "SELECT count(*) FROM (SELECT 1 FROM infinitic_tag"
+            " WHERE tag = %s AND workflow = %s AND NOT ended LIMIT %s) t",
+            [post.value, post.workflow, self.tag_limit + 2],
+        )
+        return found is not None and found[0] > self.tag_limit + 1
 
     def _write_tasks(self, sql: Sql, rows: Batch) -> None:
         if rows.tasks:

@@ -147,6 +147,21 @@ def test_a_post_by_tag_reaches_all_but_the_sender(world):
     assert world.docs(sender) == []
 
 
+def test_a_post_to_many_is_worked_off_after_the_batch(database):
+    database.store.tag_limit = 3
+    sender = database.running(tags=["vip"])
+    ids = [database.start(tags=["vip"]).id for _ in range(3)]
+    post(database, sender, "tag", "vip", workflow=database.workflow, n=1)
+    assert [len(database.docs(one, Kind.SEND)) for one in ids] == [1, 1, 1]
+    ids += [database.start(tags=["vip"]).id for _ in range(5)]
+    post(database, sender, "tag", "vip", workflow=database.workflow, n=2)
+    assert len(database.docs(ids[0], Kind.SEND)) == 1
+    assert database.work_off_lane() == 3
+    assert [one["value"] for one in database.docs(ids[0], Kind.SEND)] == ["1", "2"]
+    assert [len(database.docs(one, Kind.SEND)) for one in ids[3:]] == [1] * 5
+    assert database.docs(sender) == []
+
+
 def test_posts_keep_the_order_of_their_turn_however_they_are_addressed(world):
     sender = world.running()
     target = world.start(custom_id="42", tags=["vip"]).id
