@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, TypeVar, cast
+from uuid import UUID
 
 from django_infinitic.authoring import runtime
 from django_infinitic.exceptions import (
@@ -262,6 +263,11 @@ def function_task(spec: TaskSpec) -> StubMethod:
     return StubMethod(NewTask(spec=registry.service_spec(spec.service)), spec)
 
 
+def check_id(value: object) -> str:
+    """A workflow id as text; the UUID of a `WorkflowInstance` or a `WorkflowForeignKey` too."""
+    return check_text(str(value) if isinstance(value, UUID) else value, "A workflow id")
+
+
 def check_text(value: object, what: str) -> str:
     """A tag or custom id: 1 to 255 characters without NUL, no space at an end."""
     if not isinstance(value, str):
@@ -361,7 +367,7 @@ def new_workflow(
 def get_workflow_by_id(contract: Callable[..., C], workflow_id: str) -> C:
     """A stub of the running instance with this id."""
     spec = registry.workflow_of(contract)
-    return cast("C", Stub(ById(spec=spec, id=check_text(workflow_id, "A workflow id"))))
+    return cast("C", Stub(ById(spec=spec, id=check_id(workflow_id))))
 
 
 def get_workflow_by_custom_id(contract: Callable[..., C], custom_id: Tag) -> C:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar, overload
+from uuid import UUID
 
-from django_infinitic.authoring.stub import check_tag, check_text
+from django_infinitic.authoring.stub import check_id, check_tag
 from django_infinitic.client.handle import WorkflowHandle
 from django_infinitic.exceptions import UsageError
 from django_infinitic.registry import registry
@@ -45,13 +46,13 @@ def get_handle(
     the stored name; `get_handle(TravelBooking.book, workflow_id=...)` (or `custom_id=`: the latest
     that had it, running or ended) by that method.
     """
-    if method is None or isinstance(method, str):
+    if method is None or isinstance(method, str | UUID):
         if (method is None) == (workflow_id is None) or custom_id is not None:
             raise UsageError(
                 "get_handle() needs a workflow id, or a method and one of workflow_id= and "
                 "custom_id=: get_handle(TravelBooking.book, custom_id=...)."
             )
-        found_id = check_text(method or workflow_id, "A workflow id")
+        found_id = check_id(method or workflow_id)
         return WorkflowHandle(workflow_id=found_id, method_id=method_id)
     spec, found = registry.method_of(method)
     if (workflow_id is None) == (custom_id is None):
@@ -59,7 +60,7 @@ def get_handle(
     return WorkflowHandle(
         spec=spec,
         method=found,
-        workflow_id="" if workflow_id is None else check_text(workflow_id, "A workflow id"),
+        workflow_id="" if workflow_id is None else check_id(workflow_id),
         method_id=method_id,
         custom_id=None if custom_id is None else check_tag(custom_id, "custom_id="),
     )

@@ -114,7 +114,7 @@ class Tape:
 
     def _alive(self, what: str = "A command") -> None:
         here = runtime.present()
-        if here is not self:
+        if here is not cast("MethodRun", self):
             where = "outside the fibre of its method (in a thread, or after its end?)"
             raise UsageError(
                 f"{what} was used {where if here is None else 'in another method run'}. A deferred "

@@ -43,4 +43,4 @@ def has_vanished(process: Any) -> bool:
     """Whether a process of this host, as told by `own_process`, is surely not there any more."""
     if not isinstance(process, list) or len(process) != 3 or process[0] != _here():
         return False
-    return _started(process[1]) != process[2]
+    return bool(_started(process[1]) != process[2])

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 import pytest
 from django.contrib.auth.models import User
@@ -44,6 +45,14 @@ class TestIds:
         assert side.workflow_id == handle.workflow_id
         assert side.id == side.method_id != handle.id
         assert side.created is False
+
+    def test_the_uuid_of_a_model_key_is_an_id(self, run: Run) -> None:
+        handle = run(Order.message)
+        key = UUID(handle.workflow_id)
+        assert client.get_handle(key).workflow_id == handle.workflow_id
+        assert client.get_handle(Order.message, workflow_id=key).id == handle.id
+        side = client.dispatch(get_workflow_by_id(Order, key).answer, 4)
+        assert side.workflow_id == handle.workflow_id
 
     def test_a_custom_id_finds_the_running_instance(self, env: WorkflowEnvironment) -> None:
         first = client.dispatch(new_workflow(Order, custom_id="7").message)
