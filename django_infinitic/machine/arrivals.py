@@ -162,6 +162,19 @@ def report(turn: Turn, doc: Doc) -> None:
 
 
 def foreign_outcome(turn: Turn, doc: Doc) -> None:
+    """What became of a child or a method elsewhere, or that a message has reached nobody."""
+    if "lost" in doc:
+        workflow, target, channel = doc["lost"]
+        logger.warning(
+            "Workflow %s (%s) sent a message to channel %s of %s (%s), and no such instance runs: "
+            "it is lost.",
+            turn.state.workflow,
+            turn.state.id,
+            channel,
+            workflow,
+            target,
+        )
+        return
     command_outcome(turn, doc, task=False)
 
 

@@ -172,6 +172,7 @@ def _send(turn: Turn, data: Doc) -> None:
     if data["to"] == "own":
         turn.to_self(Kind.SEND, doc)
         return
+    lost = None if data["to"] == "tag" else {"lost": [data["wf"], data["to_id"], data["ch"]]}
     turn.effects.posts.append(
         fx.Post(
             to=data["to"],
@@ -180,6 +181,7 @@ def _send(turn: Turn, data: Doc) -> None:
             kind=Kind.SEND,
             doc=doc,
             sender=turn.state.id,
+            unknown=lost,
         )
     )
 

@@ -246,8 +246,13 @@ class TestRefusals:
         with pytest.raises(WorkflowUnknownError):
             handle.stub.gate.send("x")
 
-    def test_in_workflow_code_it_goes_on(self, env: WorkflowEnvironment) -> None:
+    def test_in_workflow_code_it_goes_on_and_is_logged(
+        self, env: WorkflowEnvironment, caplog: pytest.LogCaptureFixture
+    ) -> None:
         assert client.start(Queue.sends_to_nobody).result() == "sent"
+        with caplog.at_level(logging.WARNING):
+            env.run()
+        assert "no such instance runs" in caplog.text
 
     def test_of_stubs(self, live: WorkflowEnvironment) -> None:
         with pytest.raises(InvalidChannelUsageError):
