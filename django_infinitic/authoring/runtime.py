@@ -32,6 +32,7 @@ class MethodRun(Protocol):
     random: Random
     class_name: str
     method_attribute: str
+    open_sagas: int
 
     def call(self, method: StubMethod, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any: ...
     def timer(self, when: Any) -> Deferred[datetime]: ...

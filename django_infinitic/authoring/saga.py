@@ -33,6 +33,7 @@ class Saga:
 
     def __enter__(self) -> Saga:
         self._open = True
+        self._run.open_sagas += 1
         return self
 
     def add(self, deferred: Deferred[T], undo: Callable[[T], Any]) -> Deferred[T]:
@@ -53,12 +54,16 @@ class Saga:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> Literal[False]:
+        run = self._run
         self._open = False
-        if error is None or not self._run.counts_as_leaving(error):
+        run.open_sagas -= 1
+        if error is None or not run.counts_as_leaving(error):
             return False
-        with self._run.shield():
+        with run.shield():
             self._undo()
-        if self._run.canceled_meanwhile() and not isinstance(error, Canceled):
+        # From an inner block the exception goes on; the outermost one gives the held cancel.
+        outermost = run.open_sagas == 0 and not isinstance(error, Canceled)
+        if outermost and run.canceled_meanwhile():
             raise Canceled from error
         return False
 

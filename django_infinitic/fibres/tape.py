@@ -102,6 +102,7 @@ class Tape:
         self._dropped = 0
         self._starting = False
         self._shields = 0
+        self.open_sagas = 0
         self._waits = 0
         self._positions = 0
         self._issued: dict[int, Issued] = {}

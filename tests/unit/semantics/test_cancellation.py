@@ -250,6 +250,22 @@ class Sagas(Workflow):
                 self.desk.note("between")
             raise ValueError("outer")
 
+    def nested_and_canceled(self) -> str:
+        try:
+            with self.saga() as saga:
+                saga.add(self.dispatch(self.desk.note, "a"), self.desk.forget).result()
+                try:
+                    with self.saga() as nested:
+                        nested.add(self.dispatch(self.desk.note, "b"), self._forget).result()
+                        raise ValueError("inner")
+                except (ValueError, Canceled) as error:
+                    NOTES.append(type(error).__name__)
+                    raise
+        except (ValueError, Canceled) as error:
+            NOTES.append(type(error).__name__)
+            raise
+        return "never"
+
     def with_a_child(self) -> str:
         with self.saga() as saga:
             saga.add(self.dispatch(self.inner.idle), self.desk.forget)
@@ -570,6 +586,15 @@ class TestSagas:
         handle.cancel()
         env.advance(5)
         assert NOTES == ["a", "undo a"]
+        assert is_closed(env, handle)
+
+    def test_a_held_cancel_leaves_the_outermost_block(self, env: WorkflowEnvironment) -> None:
+        handle = begun(env, Sagas.nested_and_canceled)
+        handle.cancel()
+        env.run()
+        env.advance(10)
+        seen = list(dict.fromkeys(NOTES))  # a cold replay notes again
+        assert seen == ["a", "b", "undo b", "ValueError", "undo a", "Canceled"]
         assert is_closed(env, handle)
 
     def test_a_child_in_it_is_canceled_first(self, env: WorkflowEnvironment) -> None:
