@@ -160,6 +160,8 @@ class Engine:
             except SegmentTimeout:
                 self._interrupted(instance, messages, own)
                 continue
+            except Exception as error:  # of the machine, or what is stored has another shape
+                turn = self._poisoned(instance, messages, own, error), None
             if turn is not None:
                 turns.append(turn)
         failpoint("engine.after_step")
@@ -250,6 +252,18 @@ class Engine:
         if results and self._colocated is not None:
             self._colocated.give_back(results)
 
+    def _poisoned(
+        self, instance: str, messages: list[Message], results: Results, error: Exception
+    ) -> Effects:
+        """An instance that cannot be processed is blocked, visibly; the others go on (A2)."""
+        logger.exception("Workflow instance %s cannot be processed and is blocked.", instance)
+        self.drop(instance)
+        self._spill(results)
+        self.store.block(instance, f"It could not be processed: {type(error).__name__}: {error}")
+        effects = Effects(instance)
+        effects.parked = [one.row for one in messages if one.row is not None]
+        return effects
+
     def _repair(self, instance: str, messages: list[Message]) -> Effects | None:
         """Messages of a blocked instance are parked; a repair un-parks them (B9)."""
         if any(one.kind in REPAIRS for one in messages):
@@ -265,7 +279,13 @@ class Engine:
         if not instances:
             return
         for instance, row in self.store.load(instances).items():
-            state = state_of(row)
+            try:
+                state = state_of(row)
+            except Exception:
+                logger.exception("The history of workflow instance %s cannot be read.", instance)
+                self.store.block(instance, "Its history cannot be read: see the worker's log.")
+                state = Instance(id=instance, workflow=row.workflow, version=row.version)
+                self._blocked.add(instance)
             self._attach(state)
             self._cache[instance] = state
             if row.events:

@@ -11,7 +11,7 @@ from django_infinitic.exceptions import UsageError
 from django_infinitic.machine import effects as fx
 from django_infinitic.machine.ids import STARTER_LANE, part_id, part_number
 from django_infinitic.machine.messages import Kind
-from django_infinitic.machine.statuses import OutcomeStatus
+from django_infinitic.machine.statuses import InstanceStatus, OutcomeStatus
 from django_infinitic.storages.base import (
     Inputs,
     NotOwner,
@@ -39,13 +39,29 @@ class MemoryEngine(MemoryClients):
                 counts[row.part] = counts.get(row.part, 0) + 1
                 found.append(row.message)
         mine = [one for one in self._t.timers.values() if self._part(one.instance) in wanted]
-        due = sorted((one for one in mine if one.due <= now), key=lambda one: one.due)
+        ready = (one for one in mine if one.due <= now and one.id not in self._given)
+        due = sorted(ready, key=lambda one: one.due)
+        self._given.update(one.id for one in due)
         later = [one.due for one in mine if one.due > now]
         return Inputs(
             now=now,
             messages=found,
             timers=[(one.id, one.due, one.instance, one.doc) for one in due],
             next_due=min(later, default=None),
+        )
+
+    def block(self, instance: str, error: str) -> None:
+        row = self._t.instances[instance]
+        self._t.instances[instance] = replace(row, status=InstanceStatus.BLOCKED, error=error)
+
+    def unblock(self, instance: str) -> None:
+        row = self._t.instances[instance]
+        self._t.instances[instance] = replace(row, status=InstanceStatus.RUNNING, error="")
+        for one in self._t.messages.values():
+            if one.message.instance == instance:
+                one.parked = False
+        self._given.difference_update(
+            timer.id for timer in self._t.timers.values() if timer.instance == instance
         )
 
     def load(self, instances: Sequence[str]) -> dict[str, StoredInstance]:

@@ -18,6 +18,7 @@ class MemoryOwnership(Memory):
     """`WorkerStore`."""
 
     def register(self, name: str, info: Doc) -> int:
+        self._given.clear()
         me = next(self._ids)
         seen = self._clock()
         self._t.workers[me] = {"id": me, "name": name, "info": info, "dead": False, "seen": seen}

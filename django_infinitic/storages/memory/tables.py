@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import itertools
-import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -64,7 +63,7 @@ class Memory:
         self._parts = parts
         self._t = Tables()
         self._ids = itertools.count(1)
-        self._lock = threading.RLock()
+        self._given: set[str] = set()  # due timers that the present life was given
         self.me = 0
 
     def now(self) -> int:

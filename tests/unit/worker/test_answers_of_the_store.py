@@ -10,7 +10,7 @@ import pytest
 from django_infinitic import Channel, Workflow, new_service, service, workflow
 from django_infinitic.machine.ids import part_id, part_number, uuid7
 from django_infinitic.machine.messages import Kind
-from django_infinitic.machine.statuses import OutcomeStatus
+from django_infinitic.machine.statuses import InstanceStatus, OutcomeStatus
 from django_infinitic.registry import registry
 from django_infinitic.storages.base import (
     DefiniteRollback,
@@ -203,3 +203,39 @@ def test_of_a_batch_refused_for_its_data_only_the_guilty_instance_stops(world: W
     assert [world.outcome(id)[0] for id in good] == [OutcomeStatus.COMPLETED] * 2
     assert world.store.outcome(bad) is None
     assert "poison" not in RAN
+
+
+def test_an_instance_that_cannot_be_processed_is_blocked_and_the_others_go_on(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    good, bad = world.start("wait"), world.start("wait")
+    world.run()
+    for id in (bad, good):
+        doc = {"channel": "text", "value": '"x"'} if id == good else {"no": "channel"}
+        world.store.post("answers.Flow", "id", id, Kind.SEND, doc)
+    world.run()
+    assert world.outcome(good) == (OutcomeStatus.COMPLETED, '"x"')
+    head = world.store.head(bad)
+    assert head is not None
+    assert head.status == InstanceStatus.BLOCKED
+    assert "KeyError" in head.error
+    assert "cannot be processed" in caplog.text
+
+
+def test_a_history_that_cannot_be_read_blocks_its_instance_only(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    good, bad = world.start("wait"), world.start("wait")
+    world.run()
+    world.engine.bury()
+    events = world.store._t.events[bad]
+    events[0].entries[:] = [{"something": "of another release"}]
+    for id in (bad, good):
+        doc = {"channel": "text", "value": '"x"'}
+        world.store.post("answers.Flow", "id", id, Kind.SEND, doc)
+    world.run()
+    assert world.outcome(good) == (OutcomeStatus.COMPLETED, '"x"')
+    head = world.store.head(bad)
+    assert head is not None
+    assert head.status == InstanceStatus.BLOCKED
+    assert "cannot be read" in head.error
