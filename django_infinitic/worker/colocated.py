@@ -26,7 +26,7 @@ from django_infinitic.worker.units import WRITTEN
 
 logger = logging.getLogger("django_infinitic.worker")
 DEATHS: Final = 3
-CELLS: Final = 4
+CELLS: Final = 2
 LONGEST_PAUSE: Final = 30.0
 SUSPECT: Final = "su"
 """In the document of a task: a child died while it, and how many others, may have run. Run it

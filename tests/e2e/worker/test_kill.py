@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 from lab_tools import Lab, Worker, eventually, runs
 
+pytestmark = pytest.mark.slow
+
 LENGTH = 12
 COUNT = 24
 

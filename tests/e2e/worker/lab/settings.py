@@ -1,13 +1,19 @@
-"""The example site with the laboratory instead of its own apps."""
+"""The database of the example site, with the laboratory instead of its apps."""
 
 import json
 import os
 
 from testproject.settings import *  # noqa: F403
-from testproject.settings import INSTALLED_APPS
 
 DEBUG = os.environ.get("LAB_DEBUG") == "1"
-INSTALLED_APPS = [one for one in INSTALLED_APPS if not one.startswith("testproject.")] + ["lab"]
+# As few as possible: many processes are started.
+INSTALLED_APPS = [
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django_infinitic",
+    "lab",
+]
+MIDDLEWARE: list[str] = []
 ROOT_URLCONF = "lab.urls"
 INFINITIC = json.loads(os.environ.get("LAB_INFINITIC", "{}"))
 LOGGING = {
