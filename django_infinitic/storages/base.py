@@ -8,7 +8,7 @@ Times are microseconds since 1970 by the clock of the store; ids are `str`.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -334,6 +334,8 @@ class Storage(EngineStore, TaskStore, WorkerStore, ClientStore):
     """All four faces; what an adapter implements. `me` is set by the worker that uses it."""
 
     me: int = 0
+    failpoint: Callable[[str], None]
+    """Called with `store.before_commit` and `store.after_commit` around each write."""
 
     def close(self) -> None:
         """Close the connections that this thread has of its own."""

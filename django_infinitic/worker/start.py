@@ -17,6 +17,7 @@ from django_infinitic.signals import worker_started
 from django_infinitic.storages.base import Storage
 from django_infinitic.worker.control import Control
 from django_infinitic.worker.engine_process import EngineProcess, draining_on_signals
+from django_infinitic.worker.failpoints import failpoint
 from django_infinitic.worker.options import WorkerOptions
 from django_infinitic.worker.processes import Child
 
@@ -26,8 +27,10 @@ REFUSED = 78
 
 
 def store() -> Storage:
-    """The store on connections of its own."""
-    return storages.storage_for(settings.storage.alias, private=True)
+    """The store on connections of its own, with the failpoints of this process."""
+    found = storages.storage_for(settings.storage.alias, private=True)
+    found.failpoint = failpoint
+    return found
 
 
 def missing_tables() -> list[str]:

@@ -123,3 +123,17 @@ def test_lost_connections(lab: Any) -> None:
         lab.driver.cut()
     check(lab, ids)
     assert worker.stop() == 0
+
+
+@pytest.mark.parametrize(
+    "place",
+    ["engine.after_read", "engine.before_write", "store.before_commit", "store.after_commit"],
+)
+def test_kill_at_a_failpoint(lab: Any, place: str) -> None:
+    """What chance does not hit: each life dies at its fourteenth time at this place."""
+    worker = lab.worker(DJANGO_INFINITIC_FAILPOINTS=f"{place}=kill9@14")
+    ids = load(lab)
+    eventually(lambda: worker.log.read_text().count("SIGKILL") >= 2, timeout=30)
+    worker.stop()
+    lab.worker()
+    check(lab, ids)
