@@ -21,35 +21,26 @@ Doc = dict[str, Any]
 
 
 def record_segment(turn: Turn, method: Method, wake: Wake, ran: Ran) -> None:
+    """The entries of a segment that counts: what it asked for, took, waits for and changed."""
     body: Doc = {"n": wake.step, "a": wake.at, "k": wake.kind}
-    end = None if ran.kind == "wait" else [ran.kind, ran.value]
-    for key, value in (
-        ("c", ran.commands),
-        ("r", ran.records),
-        ("t", ran.takes),
-        ("g", ran.given),
-        ("w", ran.wait.to_json() if ran.wait is not None else None),
-        ("e", end),
-        ("x", int(ran.canceled)),
-    ):
-        if value:
-            body[key] = value
+    if ran.commands:
+        body["c"] = ran.commands
+    if ran.records:
+        body["r"] = ran.records
+    if ran.takes:
+        body["t"] = ran.takes
+    if ran.given:
+        body["g"] = ran.given
+    if ran.wait is not None:
+        body["w"] = ran.wait.to_json()
+    if ran.kind != "wait":
+        body["e"] = [ran.kind, ran.value]
+    if ran.canceled:
+        body["x"] = 1
     for kind, _, data in ran.commands:
         if kind == "cancel":
             arrivals.give_back_canceled(turn, method, data["of"])
-    gone: dict[str, list[int]] = {}
-    first = method.positions + 1
-    data_of = {
-        first + number: data
-        for number, (kind, _, data) in enumerate(ran.commands)
-        if kind == "receive"
-    }
-    for _, position, order, _ in ran.takes:
-        known = method.receives.get(position)
-        data = known.data if known is not None else data_of[position]
-        channel = data["ch"]
-        if any(one.order == order for one in turn.state.channels.get(channel, ())):
-            gone.setdefault(channel, []).append(order)
+    gone = _taken_from_queues(turn, method, ran) if ran.takes else {}
     turn.record(method.stream, seg=body)
     for channel, orders in gone.items():
         turn.record(INSTANCE, gone=[channel, orders])
@@ -59,6 +50,23 @@ def record_segment(turn: Turn, method: Method, wake: Wake, ran: Ran) -> None:
             for name, payload in ran.changes.items()
         }
         turn.record(PROPERTIES, set=[wake.step, stored])
+
+
+def _taken_from_queues(turn: Turn, method: Method, ran: Ran) -> dict[str, list[int]]:
+    """The messages that the segment took out of channels, by channel."""
+    first = method.positions + 1
+    opened = {
+        first + number: data
+        for number, (kind, _, data) in enumerate(ran.commands)
+        if kind == "receive"
+    }
+    gone: dict[str, list[int]] = {}
+    for _, position, order, _ in ran.takes:
+        known = method.receives.get(position)
+        channel = (known.data if known is not None else opened[position])["ch"]
+        if any(one.order == order for one in turn.state.channels.get(channel, ())):
+            gone.setdefault(channel, []).append(order)
+    return gone
 
 
 def begin_wait(turn: Turn, method: Method) -> None:
