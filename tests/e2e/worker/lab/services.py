@@ -8,7 +8,7 @@ from django_infinitic import RetryPolicy, batch, current_task, service, task
 from lab.ledger import note
 from lab.models import Entry
 
-FAST = RetryPolicy(min_delay=0.05, max_delay=0.1, max_retries=3, jitter=0)
+FAST = RetryPolicy(min_delay=0.05, max_delay=0.1, max_retries=10, jitter=0)
 
 
 @service
@@ -18,7 +18,7 @@ class Steps:
         note("plus", key, number)
         return number + 1
 
-    @task(atomic=True)
+    @task(atomic=True, retry=FAST)  # the test that cuts connections cuts its own too
     def write(self, key: str) -> int:
         Entry.objects.create(key=key)
         return 1
