@@ -31,10 +31,11 @@ class Listener:
     def __init__(self, connection: psycopg.Connection[Any], own: str) -> None:
         self._connection = connection
         self._own = own
+        self._fileno = connection.fileno()
 
     def fileno(self) -> int:
-        """For selectors."""
-        return self._connection.fileno()
+        """For selectors, which ask again when they forget a connection that is lost."""
+        return self._fileno
 
     def received(self) -> bool:
         """Whether other processes have sent hints; raises what psycopg does when it is lost."""

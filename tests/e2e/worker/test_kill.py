@@ -122,6 +122,7 @@ def test_lost_connections(lab: Any) -> None:
         eventually(lambda: len(lab.notes("plus")) > before + 5)  # noqa: B023
         lab.driver.cut()
     check(lab, ids)
+    assert "ended with" not in worker.log.read_text()  # no process dies of it
     assert worker.stop() == 0
 
 
