@@ -10,8 +10,10 @@ import logging
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from dataclasses import replace
+from typing import Any
+
+from django.db import Error as DatabaseError
 
 from django_infinitic.conf import settings
 from django_infinitic.exceptions import UnknownWorkflowError, UnknownWorkflowVersionError
@@ -29,6 +31,7 @@ from django_infinitic.storages.base import (
     Inputs,
     NotOwner,
     RefusedData,
+    StoreError,
     UnknownOutcome,
     WriteSet,
 )
@@ -38,6 +41,7 @@ from django_infinitic.worker import notices
 from django_infinitic.worker.execution import Verdict
 from django_infinitic.worker.failpoints import failpoint
 from django_infinitic.worker.watchdog import SegmentTimeout, Watchdog
+from django_infinitic.worker.work import Colocated, Progress, by_instance, cancels, claimed
 
 logger = logging.getLogger("django_infinitic.engine")
 Doc = dict[str, Any]
@@ -50,39 +54,6 @@ REPAIRS = (Kind.RETRY, Kind.CANCEL)
 CANCELED = int(DeferredStatus.CANCELED)
 Notify = Callable[[str, str, str, Doc], None]
 """Told after a commit: workflow, instance, signal and its fields."""
-
-
-class Colocated(Protocol):
-    """The executor child beside an engine: tasks go to it after the commit, without a queue."""
-
-    def reserve(self, service: str, name: str) -> bool:
-        """Take a slot for a task about to be committed; False: none is free, or not served."""
-
-    def unreserve(self, service: str, name: str) -> None:
-        """The task was not committed after all."""
-
-    def send(self, tasks: Sequence[ClaimedTask]) -> None:
-        """Run these, whose slots are reserved."""
-
-    def results(self) -> Sequence[tuple[ClaimedTask, Verdict]]:
-        """What has ended since the last call."""
-
-    def give_back(self, results: Iterable[tuple[ClaimedTask, Verdict]]) -> None:
-        """The engine could not use these after all: they come again."""
-
-    def spill(self, results: Iterable[tuple[ClaimedTask, Verdict]]) -> None:
-        """Report these through the store."""
-
-    def lost(self) -> None:
-        """The engine owns nothing any more: reports go through the store from now on."""
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """What a `run_once` came to: whether it did something, and when the next thing is due."""
-
-    busy: bool
-    next_due: int | None = None
 
 
 class Engine:
@@ -148,27 +119,64 @@ class Engine:
             if self._suspected:
                 self._suspect(None)
             return Progress(False, inputs.next_due)
-        if self.single_file:
-            self._single_out(work, results)
-        self._load([one for one in work if one not in self._cache])
-        failpoint("engine.after_load")
+        checkpoints = dict(self._checkpoints)
         turns: list[tuple[Effects, Turn | None]] = []
-        for instance, messages in work.items():
-            own = results.get(instance, [])
-            try:
-                turn = self._step(instance, messages, own, inputs.now)
-            except SegmentTimeout:
-                self._interrupted(instance, messages, own)
-                continue
-            except Exception as error:  # of the machine, or what is stored has another shape
-                turn = self._poisoned(instance, messages, own, error), None
-            if turn is not None:
-                turns.append(turn)
+        try:
+            if self.single_file:
+                self._single_out(work, results)
+            self._load([one for one in work if one not in self._cache])
+            failpoint("engine.after_load")
+            self._step_all(turns, work, results, inputs.now)
+        except (StoreError, DatabaseError):
+            self._put_back(turns, work, results, checkpoints)
+            raise
         failpoint("engine.after_step")
         if turns:
             self._commit(turns)
         self._end_single_file()
         return Progress(True, inputs.next_due)
+
+    def _step_all(
+        self,
+        turns: list[tuple[Effects, Turn | None]],
+        work: dict[str, list[Message]],
+        results: dict[str, Results],
+        now: int,
+    ) -> None:
+        for instance, messages in work.items():
+            own = results.get(instance, [])
+            try:
+                turn = self._step(instance, messages, own, now)
+            except SegmentTimeout:
+                self._interrupted(instance, messages, own)
+                continue
+            except (StoreError, DatabaseError):
+                raise
+            except Exception as error:  # of the machine, or what is stored has another shape
+                turn = self._poisoned(instance, messages, own, error), None
+            if turn is not None:
+                turns.append(turn)
+
+    def _put_back(
+        self,
+        turns: list[tuple[Effects, Turn | None]],
+        work: dict[str, list[Message]],
+        results: dict[str, Results],
+        checkpoints: dict[str, list[int]],
+    ) -> None:
+        """The database went away between read and write: all that was read is read again."""
+        if self._colocated is not None:
+            for effects, _ in turns:
+                for task in effects.tasks:
+                    if task.claimed:
+                        self._colocated.unreserve(task.service, task.name)
+            for own in results.values():
+                self._colocated.give_back(own)
+        for instance in work:  # memory has gone on, the rows have not
+            self.drop(instance)
+        self._checkpoints = checkpoints
+        self._held.clear()
+        self.store.forget()
 
     @property
     def unsent(self) -> bool:
@@ -200,7 +208,7 @@ class Engine:
 
     def _work(self, inputs: Inputs) -> dict[str, list[Message]]:
         """What is to be done by instance: what was held back before, then what was read."""
-        work = _by_instance(inputs)
+        work = by_instance(inputs)
         if not self._held:
             return work
         held, self._held = self._held, {}
@@ -330,7 +338,7 @@ class Engine:
         self._run(turn, state, canceled_soon=False)
         for number, message in enumerate(messages, 1):
             turn.take(message)
-            self._run(turn, state, canceled_soon=_cancels(state, messages[number:]))
+            self._run(turn, state, canceled_soon=cancels(state, messages[number:]))
         for task, verdict in results:
             report = self._report_of(turn.effects, state, task, verdict, now)
             if report is not None:
@@ -450,7 +458,7 @@ class Engine:
         failpoint("engine.after_write")
         born: list[ClaimedTask] = []
         for effects, turn in turns:
-            born.extend(_claimed(task) for task in effects.tasks if task.claimed)
+            born.extend(claimed(task) for task in effects.tasks if task.claimed)
             self._committed(effects, turn)
         if born and self._colocated is not None:
             self._colocated.send(born)
@@ -567,34 +575,3 @@ class Engine:
         self._blocked = set()
         self._cache.clear()
         self._runs.bury()
-
-
-def _claimed(task: NewTask) -> ClaimedTask:
-    return ClaimedTask(
-        id=task.id,
-        instance=task.instance,
-        workflow=task.workflow,
-        service=task.service,
-        name=task.name,
-        attempt=task.attempt + 1,
-        doc=task.doc,
-    )
-
-
-def _by_instance(inputs: Inputs) -> dict[str, list[Message]]:
-    """Messages and due timers by instance; a timer counts from its due time."""
-    work: dict[str, list[Message]] = {}
-    for message in inputs.messages:
-        work.setdefault(message.instance, []).append(message)
-    for timer, due, instance, doc in inputs.timers:
-        fired = Message(kind=Kind.TIMER, doc={**doc, "timer": timer}, instance=instance, at=due)
-        messages = work.setdefault(instance, [])
-        place = next((at for at, one in enumerate(messages) if one.at > due), len(messages))
-        messages.insert(place, fired)
-    return work
-
-
-def _cancels(state: Instance, messages: list[Message]) -> bool:
-    return any(
-        one.kind == Kind.CANCEL and one.doc.get("method") in (None, state.id) for one in messages
-    )

@@ -34,7 +34,7 @@ from django_infinitic.worker.backlog import runnable
 from django_infinitic.worker.child import Waker
 from django_infinitic.worker.colocated import Executors
 from django_infinitic.worker.control import Control
-from django_infinitic.worker.engine import SINGLE_FILE, Engine, Progress
+from django_infinitic.worker.engine import SINGLE_FILE, Engine
 from django_infinitic.worker.failpoints import failpoint
 from django_infinitic.worker.frames import Gone
 from django_infinitic.worker.loops import Heartbeat, Housekeeping, Lane, Loop
@@ -43,6 +43,7 @@ from django_infinitic.worker.processes import Child, ProcessChild, ThreadChild
 from django_infinitic.worker.remote import Queue
 from django_infinitic.worker.waits import WaitNotes
 from django_infinitic.worker.watchdog import Watchdog, leave_process
+from django_infinitic.worker.work import Progress
 
 logger = logging.getLogger("django_infinitic.worker")
 DUTIES: Final = 1.0

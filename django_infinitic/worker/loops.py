@@ -11,9 +11,9 @@ from typing import Final, Protocol
 from django.db import Error as DatabaseError
 
 from django_infinitic.storages.base import NotOwner, Storage, StoreError
-from django_infinitic.worker.engine import Progress
 from django_infinitic.worker.failpoints import failpoint
 from django_infinitic.worker.neighbours import has_vanished
+from django_infinitic.worker.work import Progress
 
 logger = logging.getLogger("django_infinitic.worker")
 AWAY: Final = (DatabaseError, StoreError)

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from django_infinitic.machine.state import Instance
+from django_infinitic.storages.loading import state_of
 from django_infinitic.test import WorkflowEnvironment
-from django_infinitic.worker.engine import state_of
 
 from . import world
 

@@ -16,6 +16,7 @@ from django_infinitic.storages.base import (
     DefiniteRollback,
     NotOwner,
     RefusedData,
+    StoredInstance,
     UnknownOutcome,
     WriteSet,
 )
@@ -239,3 +240,23 @@ def test_a_history_that_cannot_be_read_blocks_its_instance_only(
     assert head is not None
     assert head.status == InstanceStatus.BLOCKED
     assert "cannot be read" in head.error
+
+
+def test_what_was_read_when_the_database_went_away_is_read_again(world: World) -> None:
+    id = world.start("wait")
+    world.run()
+    world.engine.evict_all()
+    world.store.post("answers.Flow", "id", id, Kind.SEND, {"channel": "text", "value": '"x"'})
+    load, forgotten = world.store.load, []
+
+    def lost(instances: object) -> dict[str, StoredInstance]:
+        raise DefiniteRollback("the connection is lost")
+
+    world.store.load = lost  # type: ignore[method-assign]
+    world.store.forget = lambda parts=None: forgotten.append(parts)  # type: ignore[method-assign]
+    with pytest.raises(DefiniteRollback):
+        world.engine.run_once()
+    assert forgotten == [None]
+    world.store.load = load  # type: ignore[method-assign]
+    world.run()
+    assert world.outcome(id) == (OutcomeStatus.COMPLETED, '"x"')
