@@ -37,6 +37,7 @@ from django_infinitic.fibres.times import moment
 from django_infinitic.fibres.waits import Waits
 from django_infinitic.machine.messages import store_meta
 from django_infinitic.machine.state import (
+    Method,
     Receive,
 )
 from django_infinitic.machine.waits import Wait
@@ -212,13 +213,7 @@ class Commands(Waits):
 
     def failure(self, error: BaseException, seconds: float | None = None) -> Failure:
         """What is recorded of an exception of workflow code."""
-        return Failure.of(
-            error,
-            worker_name=worker_name(),
-            retry_sequence=0,
-            retry_index=self.method.retries,
-            seconds_before_retry=seconds,
-        )
+        return recorded(self.method, error, seconds)
 
 
 def _addressed(target: Target) -> dict[str, Any]:
@@ -244,3 +239,14 @@ def check_key(key: Any) -> str:
     if not isinstance(key, str) or not key or len(key) > 255 or "\x00" in key:
         raise UsageError(f"send(key={key!r}): a key is a text of 1 to 255 characters.")
     return key
+
+
+def recorded(method: Method, error: BaseException, seconds: float | None) -> Failure:
+    """What is recorded of an exception of workflow code; `seconds` before it is tried again."""
+    return Failure.of(
+        error,
+        worker_name=worker_name(),
+        retry_sequence=0,
+        retry_index=method.retries,
+        seconds_before_retry=seconds,
+    )

@@ -19,6 +19,7 @@ from django_infinitic.exceptions import (
 )
 from django_infinitic.fibres import filters
 from django_infinitic.fibres.checks import described
+from django_infinitic.fibres.commands import recorded
 from django_infinitic.fibres.declared import declared_as
 from django_infinitic.fibres.fibre import Finished
 from django_infinitic.fibres.run import MethodRun
@@ -162,7 +163,7 @@ class Runs:
         if isinstance(error, DeferredError):
             nested: DeferredError = error
         else:
-            failure = _failure(method, error, seconds)
+            failure = recorded(method, error, seconds)
             nested = WorkflowCodeError(
                 workflow_name=state.workflow, workflow_id=state.id, last_failure=failure
             )
@@ -209,19 +210,6 @@ def bury_unless_dropped(run: MethodRun) -> None:
             run.state.id,
             run.method.name,
         )
-
-
-def _failure(method: Method, error: BaseException, seconds: float | None) -> Any:
-    from django_infinitic.failures import Failure
-    from django_infinitic.fibres.names import worker_name
-
-    return Failure.of(
-        error,
-        worker_name=worker_name(),
-        retry_sequence=0,
-        retry_index=method.retries,
-        seconds_before_retry=seconds,
-    )
 
 
 def _failed(

@@ -40,9 +40,6 @@ from django_infinitic.machine.waits import Wait, Waiting
 
 logger = logging.getLogger("django_infinitic.engine")
 Doc = dict[str, Any]
-MAX_WAITING = 10_000
-JOIN_USAGE = -1
-CHECKPOINT_GUARD = 1_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
